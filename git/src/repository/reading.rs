@@ -1,0 +1,338 @@
+//! Reading a repository, and knowing whether a reading still holds.
+//!
+//! Always true: a stamp is taken before what it stands for is read, and compared afterwards;
+//! loose refs come before `packed-refs`, in readings and in checks, since git deletes a loose ref
+//! only after it is packed.
+//! Never here: sharing between callers.
+
+use std::cell::RefCell;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bstr::{BStr, ByteSlice};
+
+use super::locate::Places;
+use super::memo::Memo;
+use super::{Environment, RepositoryError, Snapshot, Unsupported, format};
+use crate::ObjectId;
+use crate::config::load::{self, Loaded, Sources};
+use crate::config::{Config, ConfigError};
+use crate::objects::{Kind, Store, StoreError, StoreOptions};
+use crate::refs::loose::{self, Directory, Value, Walk};
+use crate::refs::packed::PackedRefs;
+use crate::refs::resolve::{Listing, Object, Stored};
+use crate::refs::{Head, RefsError};
+use crate::stamp::Stamp;
+
+/// Readings in a row that a writer may spoil. The last is used once, as git uses its only one.
+const ATTEMPTS_MAX: usize = 5;
+/// Refs that each worktree has for itself (git-worktree(1), REFS).
+const WORKTREE_REFS: [&str; 3] = ["refs/bisect/", "refs/rewritten/", "refs/worktree/"];
+
+/// A snapshot and all that it was made of.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Whether [`Self::is_current`] can tell.
+    is_trusted: bool,
+    has_broken: bool,
+    /// Single files: configuration, HEAD, `shallow`, grafts, alternates.
+    files: Vec<(PathBuf, Stamp)>,
+    loose: Vec<Arc<Directory>>,
+    packed: Packed,
+    objects: Objects,
+}
+
+#[derive(Debug, Clone)]
+struct Packed {
+    path: PathBuf,
+    stamp: Stamp,
+    is_settled: bool,
+    refs: Arc<PackedRefs>,
+}
+
+#[derive(Debug, Clone)]
+struct Objects {
+    store: Arc<Store>,
+    has_commit_graph: bool,
+    /// Device, inode and birth of the directory: another in its place is another store.
+    directory: Option<(u64, u64, Option<SystemTime>)>,
+    is_settled: bool,
+}
+
+/// Files read so far, each stamped before it was read.
+struct Files {
+    read_at: SystemTime,
+    stamps: Vec<(PathBuf, Stamp)>,
+    /// Something was met whose changes stamps do not show.
+    is_elusive: bool,
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Reads what has changed since `previous`, again if a writer came between.
+    pub(super) fn take(
+        places: &Places,
+        environment: &Environment,
+        previous: Option<&Self>,
+    ) -> Result<Self, RepositoryError> {
+        let mut reading = Self::once(places, environment, previous)?;
+        for _ in 1..ATTEMPTS_MAX {
+            if reading.is_unchanged() {
+                return Ok(reading);
+            }
+            reading = Self::once(places, environment, Some(&reading))?;
+        }
+        reading.is_trusted &= reading.is_unchanged();
+        Ok(reading)
+    }
+
+    /// Whether the snapshot is certainly what a new reading would find.
+    pub(super) fn is_current(&self) -> bool {
+        self.is_trusted && self.is_unchanged()
+    }
+
+    fn is_unchanged(&self) -> bool {
+        let is_same = |path: &Path, stamp: Stamp| Stamp::of(path).is_ok_and(|now| now == stamp);
+        self.files.iter().all(|(path, stamp)| is_same(path, *stamp))
+            && self.loose.iter().all(|directory| directory.is_unchanged())
+            && is_same(&self.packed.path, self.packed.stamp)
+    }
+
+    fn once(
+        places: &Places,
+        environment: &Environment,
+        previous: Option<&Self>,
+    ) -> Result<Self, RepositoryError> {
+        places.check()?;
+        let mut files = Files { read_at: SystemTime::now(), stamps: Vec::new(), is_elusive: false };
+        let (config, unsupported) = files.settings(places, environment)?;
+        let head = files.value(&places.git_dir.join("HEAD"))?;
+        let is_readable = !unsupported.is_some_and(Unsupported::is_unreadable);
+        let (loose, packed) = if is_readable {
+            let loose = read_loose(places, previous)?;
+            (loose, Packed::read(places, previous.map(|previous| &previous.packed))?)
+        } else {
+            (Vec::new(), Packed::none(places))
+        };
+        let mut loose_refs = Vec::new();
+        loose.iter().for_each(|directory| directory.collect(&mut loose_refs));
+        let files = RefCell::new(files);
+        let outside = |name: &BStr| outside_value(places, name, &files);
+        let stored = Stored::new(loose_refs, &packed.refs, &outside);
+        let has_replace_refs =
+            stored.has_prefix("refs/replace/") && setting(&config, "core.usereplacerefs")?;
+        let has_commit_graph =
+            !has_replace_refs && unsupported.is_none() && setting(&config, "core.commitgraph")?;
+        let old = previous.map(|previous| &previous.objects);
+        let objects = Objects::open(places, environment, has_commit_graph, old)?;
+        let is_same_store = old.is_some_and(|old| Arc::ptr_eq(&old.store, &objects.store));
+        // A ref that had no peeled value because its object was missing is asked for again.
+        let may_know = |old: &&Self| is_same_store && !old.has_broken;
+        let known = previous.filter(may_know).map(|old| old.snapshot.refs.as_slice());
+        let (head, listing) = if is_readable {
+            let object = |id: &ObjectId| objects.look(id);
+            (stored.head(head.as_ref()), stored.list(known.unwrap_or_default(), &object)?)
+        } else {
+            (Head::Missing, Listing::default())
+        };
+        drop(stored);
+        let mut files = files.into_inner();
+        files.stamps.extend_from_slice(objects.store.depends_on());
+        let is_trusted = files.is_settled()
+            && objects.is_settled
+            && packed.is_settled
+            && loose.iter().all(|directory| directory.is_settled())
+            && !listing.has_broken;
+        let has_broken = listing.has_broken;
+        let snapshot = Arc::new(Snapshot {
+            config,
+            store: Arc::clone(&objects.store),
+            head,
+            refs: listing.refs,
+            unsupported,
+            has_replace_refs,
+            memo: Memo::default(),
+            namespace_heads: listing.heads,
+            places: places.clone(),
+        });
+        Ok(Self { snapshot, is_trusted, has_broken, files: files.stamps, loose, packed, objects })
+    }
+}
+
+/// A boolean that is true unless it is set.
+fn setting(config: &Config, key: &str) -> Result<bool, ConfigError> {
+    Ok(config.boolean(key)?.unwrap_or(true))
+}
+
+/// The trees of loose refs: one, or with those of the worktree four.
+fn read_loose(
+    places: &Places,
+    previous: Option<&Reading>,
+) -> Result<Vec<Arc<Directory>>, RefsError> {
+    let old = |at: usize| previous.and_then(|previous| previous.loose.get(at));
+    let is_linked = places.git_dir != places.common_dir;
+    let skipped: &[&str] = if is_linked { &WORKTREE_REFS } else { &[] };
+    let mut walk = Walk::default();
+    walk.skipped = skipped;
+    let mut trees = vec![walk.read(&places.common_dir.join("refs"), "refs/", old(0))?];
+    if is_linked {
+        walk.skipped = &[];
+        for prefix in WORKTREE_REFS {
+            let path = places.git_dir.join(prefix.trim_end_matches('/'));
+            trees.push(walk.read(&path, prefix, old(trees.len()))?);
+        }
+    }
+    Ok(trees)
+}
+
+/// What a ref outside `refs/` holds; of those only HEAD and its like are ever symbolic targets.
+fn outside_value(places: &Places, name: &BStr, files: &RefCell<Files>) -> Option<Value> {
+    let path = places.git_dir.join(name.to_os_str().ok()?);
+    files.borrow_mut().value(&path).unwrap_or(Some(Value::Broken))
+}
+
+// === impl Files ===
+
+impl Files {
+    fn is_settled(&self) -> bool {
+        !self.is_elusive && self.stamps.iter().all(|(_, stamp)| stamp.is_settled(self.read_at))
+    }
+
+    /// Stamps a file.
+    fn stamp(&mut self, path: PathBuf) -> Result<&Path, RepositoryError> {
+        match Stamp::of(&path) {
+            Ok(stamp) => self.stamps.push((path, stamp)),
+            Err(source) => return Err(RepositoryError::Io { path, source }),
+        }
+        Ok(self.stamps.last().map(|(path, _)| path.as_path()).unwrap_or(Path::new("")))
+    }
+
+    /// Reads a ref that is a single file.
+    fn value(&mut self, path: &Path) -> Result<Option<Value>, RepositoryError> {
+        // A link that git reads as a symbolic ref may lead nowhere; its stamp says nothing.
+        self.is_elusive |= path.is_symlink();
+        let path = self.stamp(path.to_path_buf())?;
+        loose::read_value(path)
+            .map_err(|source| RepositoryError::Io { path: path.to_path_buf(), source })
+    }
+
+    fn has_content(&mut self, path: PathBuf) -> Result<bool, RepositoryError> {
+        let path = self.stamp(path)?;
+        Ok(fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0))
+    }
+
+    /// Configuration, and what it and other files say against the native path.
+    fn settings(
+        &mut self,
+        places: &Places,
+        environment: &Environment,
+    ) -> Result<(Config, Option<Unsupported>), RepositoryError> {
+        let common_config = places.common_dir.join("config");
+        let format = format::read(self.stamp(common_config.clone())?)?;
+        let mut repository = vec![common_config];
+        if format.has_worktree_config {
+            repository.push(places.git_dir.join("config.worktree"));
+        }
+        let Loaded { config, depends_on, unevaluated_include } = load::load(&Sources {
+            defaults: &environment.defaults,
+            files: &environment.config_files,
+            repository: &repository,
+            overrides: &environment.overrides,
+            git_dir: Some(&places.git_dir),
+            home: environment.home.as_deref(),
+        })?;
+        self.stamps.extend(depends_on);
+        let mut reasons: Vec<Unsupported> = format.unsupported.into_iter().collect();
+        let mut add = |holds: bool, reason| reasons.extend(holds.then_some(reason));
+        add(self.has_content(places.common_dir.join("shallow"))?, Unsupported::Shallow);
+        add(self.has_content(places.common_dir.join("info/grafts"))?, Unsupported::Grafts);
+        add(has_promisor(&config), Unsupported::Promisor);
+        add(unevaluated_include, Unsupported::UnevaluatedInclude);
+        Ok((config, reasons.into_iter().min()))
+    }
+}
+
+/// Whether any remote is a promisor; a value that is no boolean counts, and git will tell.
+fn has_promisor(config: &Config) -> bool {
+    config.entries().any(|(key, _)| {
+        let is_promisor = key.starts_with(b"remote.") && key.ends_with(b".promisor");
+        is_promisor && key.to_str().map_or(true, |key| config.boolean(key) != Ok(Some(false)))
+    })
+}
+
+// === impl Packed ===
+
+impl Packed {
+    fn none(places: &Places) -> Self {
+        let path = places.common_dir.join("packed-refs");
+        // The stamp is that of nothing read: any change makes it differ, none is missed.
+        let stamp = Stamp::of(&path).unwrap_or(Stamp::absent());
+        Self { path, stamp, is_settled: true, refs: Arc::default() }
+    }
+
+    fn read(places: &Places, previous: Option<&Self>) -> Result<Self, RefsError> {
+        let path = places.common_dir.join("packed-refs");
+        let read_at = SystemTime::now();
+        let stamp =
+            Stamp::of(&path).map_err(|source| RefsError::Io { path: path.clone(), source })?;
+        let same = previous.filter(|previous| previous.stamp == stamp && previous.is_settled);
+        if let Some(previous) = same {
+            return Ok(previous.clone());
+        }
+        let refs = Arc::new(PackedRefs::read(&path)?);
+        Ok(Self { path, stamp, is_settled: stamp.is_settled(read_at), refs })
+    }
+}
+
+// === impl Objects ===
+
+impl Objects {
+    fn open(
+        places: &Places,
+        environment: &Environment,
+        has_commit_graph: bool,
+        previous: Option<&Self>,
+    ) -> Result<Self, StoreError> {
+        let directory = fs::metadata(&places.objects_dir).ok();
+        let directory =
+            directory.map(|metadata| (metadata.dev(), metadata.ino(), metadata.created().ok()));
+        let is_same = |previous: &&Self| {
+            previous.has_commit_graph == has_commit_graph
+                && previous.directory == directory
+                && previous.is_settled
+                && previous
+                    .store
+                    .depends_on()
+                    .iter()
+                    .all(|(path, stamp)| Stamp::of(path).is_ok_and(|now| now == *stamp))
+        };
+        if let Some(previous) = previous.filter(is_same) {
+            return Ok(previous.clone());
+        }
+        let read_at = SystemTime::now();
+        let alternates = environment.alternate_object_directories.clone();
+        let options = StoreOptions { alternates, commit_graph: has_commit_graph };
+        let store = Arc::new(Store::open(&places.objects_dir, &options)?);
+        let is_settled = store.depends_on().iter().all(|(_, stamp)| stamp.is_settled(read_at));
+        Ok(Self { store, has_commit_graph, directory, is_settled })
+    }
+
+    /// Whether an object exists, and what it peels to.
+    fn look(&self, id: &ObjectId) -> Result<Object, StoreError> {
+        match self.store.header(id)? {
+            None => Ok(None),
+            Some(header) if header.kind == Kind::Tag => match self.store.peel(id) {
+                Ok(peeled) => Ok(Some(peeled.filter(|peeled| peeled != id))),
+                // A tag of something that is missing or broken has no peeled value, as in git.
+                Err(StoreError::Object { .. }) => Ok(Some(None)),
+                Err(error) => Err(error),
+            },
+            Some(_) => Ok(Some(None)),
+        }
+    }
+}

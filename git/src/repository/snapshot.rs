@@ -1,0 +1,133 @@
+//! What one request sees of a repository.
+//!
+//! Always true: a snapshot never changes; `refs` are sorted by name.
+//! Never here: hiding; a snapshot holds what exists, not what a client may see.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bstr::{BStr, BString, ByteSlice};
+
+use super::locate::Places;
+use super::memo::Memo;
+use crate::config::Config;
+use crate::objects::Store;
+use crate::refs::{Head, Namespace, Ref};
+
+/// Refs, HEAD, configuration and objects of a repository at one time.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The settings of all files and of the environment.
+    pub config: Config,
+    /// The objects of the repository and its alternates.
+    pub store: Arc<Store>,
+    /// HEAD of the repository itself; for a namespace see [`Self::head_of`].
+    pub head: Head,
+    /// Everything under `refs/`, sorted by name, as git (since 2.34) advertises it: symbolic refs
+    /// resolved, those that lead nowhere left out; refs whose object is missing are there, and
+    /// broken ones with a null id ([`Ref::is_broken`]).
+    pub refs: Vec<Ref>,
+    /// Why the repository has to be served by a git child. If the format is the reason, neither
+    /// refs nor HEAD were read.
+    pub unsupported: Option<Unsupported>,
+    /// Whether `refs/replace/` has refs and `core.useReplaceRefs` heeds them. Packs are built
+    /// without them; commit-graphs are not used beside them.
+    pub has_replace_refs: bool,
+    /// Answers made from this snapshot.
+    pub memo: Memo,
+    pub(super) namespace_heads: Vec<(BString, Head)>,
+    pub(super) places: Places,
+}
+
+/// Why the native path does not serve a repository; the most fundamental reason is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unsupported {
+    /// `core.repositoryFormatVersion` above 1.
+    FormatVersion,
+    /// An extension that is not known here, or one that the version does not allow.
+    UnknownExtension,
+    /// `extensions.objectFormat = sha256`
+    Sha256,
+    /// `extensions.refStorage = reftable`
+    Reftable,
+    /// A `shallow` file: history ends early.
+    Shallow,
+    /// `info/grafts`: parents are not those of the commits.
+    Grafts,
+    /// A partial clone, which may lack objects.
+    Promisor,
+    /// A conditional include whose condition only git evaluates.
+    UnevaluatedInclude,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The ref of a full name.
+    pub fn find(&self, full_name: &BStr) -> Option<&Ref> {
+        let found = self.refs.binary_search_by(|one| one.name.as_bstr().cmp(full_name));
+        found.ok().map(|at| &self.refs[at])
+    }
+
+    /// The refs whose full names begin with `prefix`, which need not end at a slash.
+    pub fn with_prefix(&self, prefix: &[u8]) -> &[Ref] {
+        let start = self.refs.partition_point(|one| one.name.as_slice() < prefix);
+        let rest = &self.refs[start..];
+        &rest[..rest.partition_point(|one| one.name.starts_with(prefix))]
+    }
+
+    /// The refs of a namespace; their names are full ones.
+    pub fn refs_of(&self, namespace: &Namespace) -> &[Ref] {
+        self.with_prefix(&[namespace.prefix().as_bytes(), b"refs/"].concat())
+    }
+
+    /// HEAD of a namespace; a symbolic one has the full name of its target.
+    pub fn head_of(&self, namespace: &Namespace) -> Head {
+        if namespace.prefix().is_empty() {
+            return self.head.clone();
+        }
+        let name = namespace.full_name(b"HEAD".as_bstr());
+        if let Some((_, head)) = self.namespace_heads.iter().find(|(known, _)| *known == name) {
+            return head.clone();
+        }
+        self.find(name.as_bstr()).map_or(Head::Missing, |head| Head::Detached(head.target))
+    }
+
+    /// The git directory; of a linked worktree its own.
+    pub fn git_dir(&self) -> &Path {
+        &self.places.git_dir
+    }
+
+    /// The directory of refs and configuration, shared by all worktrees.
+    pub fn common_dir(&self) -> &Path {
+        &self.places.common_dir
+    }
+
+    /// The `objects` directory, or what the environment names in its stead.
+    pub fn objects_dir(&self) -> &Path {
+        &self.places.objects_dir
+    }
+}
+
+// === impl Unsupported ===
+
+impl Unsupported {
+    /// A word for logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::FormatVersion => "format-version",
+            Self::UnknownExtension => "unknown-extension",
+            Self::Sha256 => "sha256",
+            Self::Reftable => "reftable",
+            Self::Shallow => "shallow",
+            Self::Grafts => "grafts",
+            Self::Promisor => "promisor",
+            Self::UnevaluatedInclude => "unevaluated-include",
+        }
+    }
+
+    /// Whether refs and objects are stored in a way that is not read here.
+    pub(super) fn is_unreadable(self) -> bool {
+        self <= Self::Reftable
+    }
+}
