@@ -1,0 +1,242 @@
+//! A TOML file whose values know their lines.
+//!
+//! Always true: an error names file, line and full key, says what is wrong and what is allowed.
+//! Never here: which keys a service knows.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A wrong setting, or a file that is no TOML. Displayed as `file:line: key: what`.
+#[derive(Debug)]
+pub struct SettingsError {
+    file: PathBuf,
+    line: usize,
+    key: String,
+    what: String,
+}
+
+/// A parsed file. Borrows its text.
+#[derive(Debug)]
+pub struct Document<'t> {
+    file: PathBuf,
+    text: &'t str,
+    root: DeTable<'t>,
+}
+
+/// One table of a document, with the dotted path that leads to it.
+#[derive(Debug, Clone)]
+pub struct Section<'d> {
+    document: &'d Document<'d>,
+    table: &'d DeTable<'d>,
+    path: String,
+    line: usize,
+}
+
+/// A key that holds a value, or an empty table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Dotted, array elements not counted: `storage.name`.
+    pub path: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// Whether the value is an empty string, which Go cannot tell from an absent key.
+    pub empty: bool,
+}
+
+// === impl SettingsError ===
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}: ", self.file.display(), self.line)?;
+        if !self.key.is_empty() {
+            write!(out, "{}: ", self.key)?;
+        }
+        out.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+// === impl Document ===
+
+impl<'t> Document<'t> {
+    /// Parses `text`, which was read from `file`; the name is used in errors only.
+    pub fn parse(file: &Path, text: &'t str) -> Result<Self, SettingsError> {
+        match DeTable::parse(text) {
+            Ok(root) => Ok(Self { file: file.to_owned(), text, root: root.into_inner() }),
+            Err(error) => Err(SettingsError {
+                file: file.to_owned(),
+                line: line_of(text, error.span().map_or(0, |span| span.start)),
+                key: String::new(),
+                what: error.message().trim_end().replace('\n', ", "),
+            }),
+        }
+    }
+
+    /// The table outside of any `[section]`.
+    pub fn root(&self) -> Section<'_> {
+        Section { document: self, table: &self.root, path: String::new(), line: 1 }
+    }
+
+    /// Every key that holds a value, in the order of the file.
+    pub fn leaves(&self) -> Vec<Leaf> {
+        let mut leaves = Vec::new();
+        self.collect("", &self.root, &mut leaves);
+        leaves.sort_by_key(|leaf| leaf.line);
+        leaves
+    }
+
+    /// An error about one of [`Document::leaves`].
+    pub fn error(&self, leaf: &Leaf, what: impl Into<String>) -> SettingsError {
+        let (file, key) = (self.file.clone(), leaf.path.clone());
+        SettingsError { file, line: leaf.line, key, what: what.into() }
+    }
+
+    fn collect(&self, path: &str, table: &DeTable<'_>, leaves: &mut Vec<Leaf>) {
+        for (key, value) in table {
+            let path = join(path, key.get_ref());
+            let line = line_of(self.text, key.span().start);
+            match value.get_ref() {
+                DeValue::Table(inner) if !inner.is_empty() => self.collect(&path, inner, leaves),
+                DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+                    for item in items.iter().filter_map(|item| item.get_ref().as_table()) {
+                        self.collect(&path, item, leaves);
+                    }
+                }
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_)
+                | DeValue::Table(_) => {
+                    let empty = value.get_ref().as_str() == Some("");
+                    leaves.push(Leaf { path, line, empty });
+                }
+            }
+        }
+    }
+}
+
+// === impl Section ===
+
+impl<'d> Section<'d> {
+    /// Whether the key is present, whatever it holds.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// An error about a key of this section, or about the section itself if it lacks the key.
+    pub fn error(&self, key: &str, what: impl Into<String>) -> SettingsError {
+        let line = match self.table.get_key_value(key) {
+            Some((key, _)) => line_of(self.document.text, key.span().start),
+            None => self.line,
+        };
+        let file = self.document.file.clone();
+        SettingsError { file, line, key: join(&self.path, key), what: what.into() }
+    }
+
+    /// A string.
+    pub fn string(&self, key: &str) -> Result<Option<&'d str>, SettingsError> {
+        self.typed(key, "a string", DeValue::as_str)
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, SettingsError> {
+        self.typed(key, "true or false", DeValue::as_bool)
+    }
+
+    /// A whole number of at least `min` and at most `max`.
+    pub fn integer(
+        &self,
+        key: &str,
+        min: usize,
+        max: usize,
+    ) -> Result<Option<usize>, SettingsError> {
+        let allowed = format!("a whole number from {min} to {max}");
+        let number = self.typed(key, &allowed, |value| {
+            let number = value.as_integer()?;
+            Some(usize::from_str_radix(number.as_str(), number.radix()))
+        })?;
+        match number {
+            None => Ok(None),
+            Some(Ok(number)) if (min..=max).contains(&number) => Ok(Some(number)),
+            Some(_) => Err(self.error(key, format!("out of range, allowed: {allowed}"))),
+        }
+    }
+
+    /// A string in the notation of Go's durations: `1m30s`.
+    pub fn duration(&self, key: &str) -> Result<Option<Duration>, SettingsError> {
+        self.parsed(key, |text| crate::duration::parse(text).map_err(|error| error.to_string()))
+    }
+
+    /// A string and what `parse` makes of it.
+    pub fn parsed<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&'d str) -> Result<T, String>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(text) = self.string(key)? else { return Ok(None) };
+        parse(text).map(Some).map_err(|what| self.error(key, what))
+    }
+
+    /// A `[table]` below this one.
+    pub fn section(&self, key: &str) -> Result<Option<Section<'d>>, SettingsError> {
+        let table = self.typed(key, "a table", |value| value.as_table())?;
+        Ok(table.map(|table| self.below(key, table, self.table.get(key))))
+    }
+
+    /// The elements of an `[[array of tables]]`; none if it is absent.
+    pub fn sections(&self, key: &str) -> Result<Vec<Section<'d>>, SettingsError> {
+        let allowed = "an array of tables";
+        let Some(items) = self.typed(key, allowed, |value| value.as_array())? else {
+            return Ok(Vec::new());
+        };
+        items
+            .iter()
+            .map(|item| match item.get_ref().as_table() {
+                Some(table) => Ok(self.below(key, table, Some(item))),
+                None => Err(self.error(key, format!("not {allowed}"))),
+            })
+            .collect()
+    }
+
+    fn below(
+        &self,
+        key: &str,
+        table: &'d DeTable<'d>,
+        value: Option<&Spanned<DeValue<'d>>>,
+    ) -> Section<'d> {
+        let start = value.map_or(0, |value| value.span().start);
+        let line = line_of(self.document.text, start);
+        Section { document: self.document, table, path: join(&self.path, key), line }
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        allowed: &str,
+        get: impl FnOnce(&'d DeValue<'d>) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let value = value.get_ref();
+        match get(value) {
+            Some(typed) => Ok(Some(typed)),
+            None => {
+                let found = value.type_str();
+                Err(self.error(key, format!("is of type {found}, allowed: {allowed}")))
+            }
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
