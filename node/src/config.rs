@@ -1,0 +1,296 @@
+//! The configuration file: Gitaly's TOML and our `[gateway]` and `[runtime]`.
+//!
+//! Each owner has a struct for its part; this module fills them.
+//!
+//! Always true: a configuration that was returned can be run; a wrong value was refused with
+//! file, line, key and what is allowed; a key that would restrict access and is not built yet
+//! stops the start.
+//! Never here: what a setting does.
+
+mod keys;
+
+use self::keys::Standing;
+use crate::reactor::RuntimeConfig;
+use crate::rpc::gateway::{GatewayConfig, Limits};
+use crate::storage::{StorageConfig, StorageName, Storages};
+use gitring_daemon::log::{Format, LevelFilter, LogConfig};
+use gitring_daemon::settings::{Document, Section, SettingsError};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Gitaly's default of `graceful_restart_timeout`.
+const GRACE_DEFAULT: Duration = Duration::from_secs(60);
+/// Children wait for slow clients most of the time, so there may be many more than cores.
+const CHILDREN_DEFAULT: usize = 128;
+/// A connection costs a file descriptor and some tens of KiB.
+const CONNECTIONS_DEFAULT: usize = 4096;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It says something that is not allowed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// Everything that the file decides.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the node keeps what it needs while it runs; the system's temporary directory if
+    /// absent.
+    pub runtime_dir: Option<PathBuf>,
+    /// `[[storage]]`, at least one.
+    pub storages: Storages,
+    /// `[git]`.
+    pub git: GitConfig,
+    /// `[logging]`.
+    pub log: LogConfig,
+    /// Where `/metrics` is served, if anywhere.
+    pub prometheus_listen_addr: Option<SocketAddr>,
+    /// How long requests may go on after SIGTERM.
+    pub grace: Duration,
+    /// `[gateway]`.
+    pub gateway: GatewayConfig,
+    /// `[runtime]`.
+    pub runtime: RuntimeConfig,
+    /// Keys that Gitaly uses and we do not.
+    pub unused_keys: Vec<String>,
+    /// Keys that nobody knows.
+    pub unknown_keys: Vec<String>,
+}
+
+/// `[git]`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct GitConfig {
+    /// The git to run; found in PATH if absent.
+    pub bin_path: Option<PathBuf>,
+    /// `[[git.config]]`: applied over every other configuration of git, in this order.
+    pub config: Vec<(String, String)>,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "start-up: no reactor runs yet")]
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Ok(Self::parse(path, &text)?)
+    }
+
+    /// Checks the text of `file`; the storages it names must exist.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, SettingsError> {
+        let document = Document::parse(file, text)?;
+        let root = document.root();
+        let (unused_keys, unknown_keys) = sort_keys(&document)?;
+        let (storages, first) = storages(&root)?;
+        Ok(Self {
+            runtime_dir: directory(&root, "runtime_dir")?,
+            gateway: gateway(&root, &storages, first)?,
+            storages,
+            git: git(&root)?,
+            log: log(&root)?,
+            prometheus_listen_addr: match root.string("prometheus_listen_addr")? {
+                None | Some("") => None,
+                Some(_) => root.parsed("prometheus_listen_addr", address)?,
+            },
+            grace: root.duration("graceful_restart_timeout")?.unwrap_or(GRACE_DEFAULT),
+            runtime: runtime(&root)?,
+            unused_keys,
+            unknown_keys,
+        })
+    }
+}
+
+fn sort_keys(document: &Document<'_>) -> Result<(Vec<String>, Vec<String>), SettingsError> {
+    let (mut unused, mut unknown) = (Vec::new(), Vec::new());
+    for leaf in document.leaves() {
+        match keys::standing(&leaf.path) {
+            Some(Standing::Used) => {}
+            Some(Standing::Refused(_)) if leaf.empty => {}
+            Some(Standing::Refused(reason)) => return Err(document.error(&leaf, reason)),
+            // The tables of an array have their keys in common: each is named once.
+            Some(Standing::Known) if unused.contains(&leaf.path) => {}
+            Some(Standing::Known) => unused.push(leaf.path),
+            None if unknown.contains(&leaf.path) => {}
+            None => unknown.push(leaf.path),
+        }
+    }
+    Ok((unused, unknown))
+}
+
+/// The storages and the name of the first.
+fn storages(root: &Section<'_>) -> Result<(Storages, StorageName), SettingsError> {
+    let sections = root.sections("storage")?;
+    let mut configs = Vec::new();
+    for section in &sections {
+        let name = required(section, "name")?.to_owned();
+        let path = PathBuf::from(required(section, "path")?);
+        configs.push(StorageConfig { name, path });
+    }
+    let storages = Storages::new(&configs)
+        .map_err(|error| sections[error.index].error(error.key, error.what))?;
+    match configs.first().and_then(|config| StorageName::parse(&config.name)) {
+        Some(first) => Ok((storages, first)),
+        None => Err(root.error("storage", "is missing, required: at least one [[storage]]")),
+    }
+}
+
+fn required<'d>(section: &Section<'d>, key: &str) -> Result<&'d str, SettingsError> {
+    section.string(key)?.ok_or_else(|| section.error(key, "is missing, required: a string"))
+}
+
+fn gateway(
+    root: &Section<'_>,
+    storages: &Storages,
+    first: StorageName,
+) -> Result<GatewayConfig, SettingsError> {
+    let missing = || root.error("gateway.listen_addr", "is missing, so there is nothing to serve");
+    let section = root.section("gateway")?.ok_or_else(missing)?;
+    let listen_addr = section.parsed("listen_addr", address)?.ok_or_else(missing)?;
+    if !section.boolean("insecure")?.unwrap_or(false) && !listen_addr.ip().is_loopback() {
+        let what = format!(
+            "{listen_addr} is open to the network and the gateway knows no users, allowed: a \
+             loopback address, or insecure = true"
+        );
+        return Err(section.error("listen_addr", what));
+    }
+    let known = |name| {
+        StorageName::parse(name)
+            .filter(|name| storages.root(name).is_some())
+            .ok_or_else(|| format!("'{name}' is unknown, allowed: the name of a [[storage]]"))
+    };
+    let storage = section.parsed("storage", known)?.unwrap_or(first);
+    Ok(GatewayConfig { listen_addr, storage, limits: Limits::default() })
+}
+
+fn git(root: &Section<'_>) -> Result<GitConfig, SettingsError> {
+    let Some(section) = root.section("git")? else { return Ok(GitConfig::default()) };
+    let mut config = Vec::new();
+    for entry in section.sections("config")? {
+        let key = required(&entry, "key")?;
+        if !is_config_key(key) {
+            let what = format!("'{key}' is no key of git, allowed: section.name, section.sub.name");
+            return Err(entry.error("key", what));
+        }
+        let value = required(&entry, "value")?;
+        if value.contains('\0') {
+            return Err(entry.error("value", "contains NUL, allowed: any other text"));
+        }
+        config.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(GitConfig { bin_path: executable(&section, "bin_path")?, config })
+}
+
+/// git-config(1), "Syntax": letters, digits and `-` in section and name, any text between them.
+fn is_config_key(key: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let Some((section, rest)) = key.split_once('.') else { return false };
+    let name = rest.rsplit_once('.').map_or(rest, |(_, name)| name);
+    is_word(section) && is_word(name) && !key.contains(['=', '\0', '\n'])
+}
+
+fn log(root: &Section<'_>) -> Result<LogConfig, SettingsError> {
+    let defaults = LogConfig { format: Format::Text, level: LevelFilter::INFO };
+    let Some(section) = root.section("logging")? else { return Ok(defaults) };
+    let format = section.parsed("format", |text| match text {
+        "" | "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        other => Err(format!("'{other}' is no format, allowed: text, json")),
+    })?;
+    let level = section.parsed("level", |text| match text.to_ascii_lowercase().as_str() {
+        "" | "info" => Ok(LevelFilter::INFO),
+        "panic" | "fatal" | "error" => Ok(LevelFilter::ERROR),
+        "warn" | "warning" => Ok(LevelFilter::WARN),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        other => Err(format!(
+            "'{other}' is no level, allowed: panic, fatal, error, warn, info, debug, trace"
+        )),
+    })?;
+    let (format, level) = (format.unwrap_or(defaults.format), level.unwrap_or(defaults.level));
+    Ok(LogConfig { format, level })
+}
+
+fn runtime(root: &Section<'_>) -> Result<RuntimeConfig, SettingsError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut config = RuntimeConfig {
+        reactors: cores,
+        workers: cores,
+        children_max: CHILDREN_DEFAULT,
+        connections_max: CONNECTIONS_DEFAULT,
+    };
+    if let Some(section) = root.section("runtime")? {
+        let set = |key, max, field: &mut usize| -> Result<(), SettingsError> {
+            *field = section.integer(key, 1, max)?.unwrap_or(*field);
+            Ok(())
+        };
+        set("reactors", 1024, &mut config.reactors)?;
+        set("workers", 1024, &mut config.workers)?;
+        set("children", 65_536, &mut config.children_max)?;
+        set("connections", 1_000_000, &mut config.connections_max)?;
+    }
+    Ok(config)
+}
+
+/// `host:port` as Go takes it: an empty host is every IPv4 address; of a name's addresses the
+/// first IPv4 one is taken, else the first.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let allowed = "allowed: host:port or :port";
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    let found: Vec<SocketAddr> = full
+        .to_socket_addrs()
+        .map_err(|error| format!("'{text}' is no address ({error}), {allowed}"))?
+        .collect();
+    let chosen = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    chosen.copied().ok_or_else(|| format!("'{text}' has no address, {allowed}"))
+}
+
+fn directory(section: &Section<'_>, key: &str) -> Result<Option<PathBuf>, SettingsError> {
+    path(section, key, "directory", |metadata| metadata.is_dir())
+}
+
+fn executable(section: &Section<'_>, key: &str) -> Result<Option<PathBuf>, SettingsError> {
+    use std::os::unix::fs::PermissionsExt;
+    let test = |metadata: &std::fs::Metadata| {
+        metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+    };
+    path(section, key, "executable file", test)
+}
+
+fn path(
+    section: &Section<'_>,
+    key: &str,
+    kind: &str,
+    test: impl FnOnce(&std::fs::Metadata) -> bool,
+) -> Result<Option<PathBuf>, SettingsError> {
+    if section.string(key)? == Some("") {
+        return Ok(None);
+    }
+    section.parsed(key, |text| {
+        #[expect(clippy::disallowed_methods, reason = "start-up: no reactor runs yet")]
+        let found = std::fs::metadata(text);
+        match found {
+            Ok(metadata) if test(&metadata) => std::path::absolute(text)
+                .map_err(|error| format!("'{text}' cannot be made absolute: {error}")),
+            Ok(_) => Err(format!("'{text}' is something else, allowed: an existing {kind}")),
+            Err(error) => Err(format!("'{text}': {error}, allowed: an existing {kind}")),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Every key that Gitaly 16.7 or 18.9 knows, and our own, with what becomes of it here.
+//!
+//! Always true: a key whose ignoring would weaken security is [`Standing::Refused`] until it is
+//! built, never silently [`Standing::Known`].
+
+/// What becomes of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Read by `config`.
+    Used,
+    /// Gitaly has a use for it; we have none yet.
+    Known,
+    /// Present and not empty, it stops the start, for this reason.
+    Refused(&'static str),
+}
+
+/// The standing of a dotted key; `None` if nobody knows it.
+pub(super) fn standing(path: &str) -> Option<Standing> {
+    let listed = |(keys, standing): &(&[&str], Standing)| keys.contains(&path).then_some(*standing);
+    if let Some(standing) = TABLE.iter().find_map(listed) {
+        return Some(standing);
+    }
+    let below = |table: &&str| path.strip_prefix(*table).is_some_and(|key| key.starts_with('.'));
+    KNOWN_TABLES.iter().any(below).then_some(Standing::Known)
+}
+
+const NO_AUTH: &str = "token authentication is not built yet, and without it everybody may read: \
+                       remove the key and restrict the network instead";
+const NO_TLS: &str = "TLS is not built yet, and clients that ask for it must not be answered in \
+                      clear: remove the key and put a TLS proxy in front instead";
+const NO_COMMAND: &str = "running a command for the configuration is not built yet, and what it \
+                          prints may restrict access: write its output into this file instead";
+
+/// Tables of which every key is known: experiments of 18.9 with many keys.
+const KNOWN_TABLES: &[&str] = &["raft", "offloading", "concurrency.unauthenticated"];
+
+const TABLE: &[(&[&str], Standing)] = &[
+    (
+        &[
+            "runtime_dir",
+            "prometheus_listen_addr",
+            "graceful_restart_timeout",
+            "storage.name",
+            "storage.path",
+            "git.bin_path",
+            "git.config.key",
+            "git.config.value",
+            "logging.format",
+            "logging.level",
+            "gateway.listen_addr",
+            "gateway.insecure",
+            "gateway.storage",
+            "runtime.reactors",
+            "runtime.workers",
+            "runtime.children",
+            "runtime.connections",
+        ],
+        Standing::Used,
+    ),
+    (&["auth.token"], Standing::Refused(NO_AUTH)),
+    (
+        &["tls_listen_addr", "tls.certificate_path", "tls.key_path", "tls.key", "tls.min_version"],
+        Standing::Refused(NO_TLS),
+    ),
+    (&["config_command"], Standing::Refused(NO_COMMAND)),
+    (&["socket_path", "listen_addr", "bin_dir", "auth.transitioning"], Standing::Known),
+    (
+        &[
+            "git.use_bundled_binaries",
+            "git.catfile_cache_size",
+            "git.signing_key",
+            "git.rotated_signing_keys",
+            "git.committer_email",
+            "git.committer_name",
+        ],
+        Standing::Known,
+    ),
+    (
+        &[
+            "gitlab.url",
+            "gitlab.relative_url_root",
+            "gitlab.secret_file",
+            "gitlab.secret",
+            "gitlab.http-settings.read_timeout",
+            "gitlab.http-settings.user",
+            "gitlab.http-settings.password",
+            "gitlab.http-settings.ca_file",
+            "gitlab.http-settings.ca_path",
+            "gitlab-shell.dir",
+            "hooks.custom_hooks_dir",
+        ],
+        Standing::Known,
+    ),
+    (
+        &[
+            "logging.dir",
+            "logging.sentry_dsn",
+            "logging.sentry_environment",
+            "prometheus.scrape_timeout",
+            "prometheus.grpc_latency_buckets",
+        ],
+        Standing::Known,
+    ),
+    (
+        &[
+            "concurrency.rpc",
+            "concurrency.max_per_repo",
+            "concurrency.max_concurrency",
+            "concurrency.max_queue_size",
+            "concurrency.max_queue_wait",
+            "concurrency.adaptive",
+            "concurrency.initial_limit",
+            "concurrency.max_limit",
+            "concurrency.min_limit",
+            "adaptive_limiting.cpu_throttled_threshold",
+            "adaptive_limiting.memory_threshold",
+            "rate_limiting.rpc",
+            "rate_limiting.interval",
+            "rate_limiting.burst",
+        ],
+        Standing::Known,
+    ),
+    (
+        &[
+            "pack_objects_limiting.adaptive",
+            "pack_objects_limiting.initial_limit",
+            "pack_objects_limiting.max_limit",
+            "pack_objects_limiting.min_limit",
+            "pack_objects_limiting.max_concurrency",
+            "pack_objects_limiting.max_queue_length",
+            "pack_objects_limiting.max_queue_wait",
+            "pack_objects_cache.enabled",
+            "pack_objects_cache.dir",
+            "pack_objects_cache.max_age",
+            "pack_objects_cache.min_occurrences",
+            "pack_objects_cache.backpressure",
+            "archive_cache.enabled",
+            "archive_cache.dir",
+            "archive_cache.max_age",
+            "archive_cache.min_occurrences",
+            "archive_cache.backpressure",
+        ],
+        Standing::Known,
+    ),
+    (
+        &[
+            "daily_maintenance.start_hour",
+            "daily_maintenance.start_minute",
+            "daily_maintenance.duration",
+            "daily_maintenance.storages",
+            "daily_maintenance.disabled",
+        ],
+        Standing::Known,
+    ),
+    (
+        &[
+            "cgroups.mountpoint",
+            "cgroups.hierarchy_root",
+            "cgroups.memory_bytes",
+            "cgroups.cpu_shares",
+            "cgroups.cpu_quota_us",
+            "cgroups.metrics_enabled",
+            "cgroups.count",
+            "cgroups.cpu.enabled",
+            "cgroups.cpu.shares",
+            "cgroups.memory.enabled",
+            "cgroups.memory.limit",
+            "cgroups.repositories.count",
+            "cgroups.repositories.max_cgroups_per_repo",
+            "cgroups.repositories.memory_bytes",
+            "cgroups.repositories.cpu_shares",
+            "cgroups.repositories.cpu_quota_us",
+        ],
+        Standing::Known,
+    ),
+    (
+        &[
+            "backup.go_cloud_url",
+            "backup.layout",
+            "backup.wal_backup_go_cloud_url",
+            "backup.wal_backup_worker_count",
+            "backup.buffer_size",
+            "bundle_uri.go_cloud_url",
+            "timeout.upload_pack_negotiation",
+            "timeout.upload_archive_negotiation",
+            "transactions.enabled",
+            "transactions.max_inactive_partitions",
+        ],
+        Standing::Known,
+    ),
+];

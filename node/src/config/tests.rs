@@ -1,0 +1,232 @@
+//! Files and what they mean, or why they are refused.
+
+use super::*;
+use std::fs;
+
+struct Dir {
+    root: tempfile::TempDir,
+}
+
+/// A directory with `one`, `one/below`, `two` and `file`.
+#[expect(clippy::disallowed_methods, reason = "a test prepares directories")]
+fn dir() -> Dir {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("one/below")).unwrap();
+    fs::create_dir(root.path().join("two")).unwrap();
+    fs::write(root.path().join("file"), "").unwrap();
+    Dir { root }
+}
+
+// === impl Dir ===
+
+impl Dir {
+    /// `text` with `DIR` replaced; storage and gateway are put before it unless it has its own.
+    fn parse(&self, text: &str) -> Result<Config, String> {
+        let mut whole = String::new();
+        whole.push_str(text);
+        if !text.contains("[[storage]]") {
+            whole.push_str("\n[[storage]]\nname = 'default'\npath = 'DIR/one'");
+        }
+        if !text.contains("[gateway]") {
+            whole.push_str("\n[gateway]\nlisten_addr = 'localhost:0'");
+        }
+        let whole = whole.replace("DIR", self.root.path().to_str().unwrap());
+        Config::parse(Path::new("c.toml"), &whole).map_err(|error| error.to_string())
+    }
+
+    fn check(&self, text: &str, expected: &str) {
+        let found = self.parse(text).map(drop).unwrap_err();
+        let found = found.replace(self.root.path().to_str().unwrap(), "DIR");
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
+fn everything_set_arrives() {
+    let text = "
+        runtime_dir = 'DIR/two'
+        prometheus_listen_addr = ':9236'
+        graceful_restart_timeout = '1m30s'
+        [git]
+        bin_path = '/bin/sh'
+        [[git.config]]
+        key = 'uploadpack.hideRefs'
+        value = 'refs/secret'
+        [logging]
+        format = 'json'
+        level = 'Warning'
+        dir = '/var/log'
+        [[storage]]
+        name = 'a'
+        path = 'DIR/one'
+        [[storage]]
+        name = 'b'
+        path = 'DIR/two'
+        [gateway]
+        listen_addr = '0.0.0.0:8080'
+        insecure = true
+        storage = 'b'
+        [runtime]
+        reactors = 1
+        workers = 0x10
+        children = 7
+        connections = 9";
+    let config = dir().parse(text).unwrap();
+    assert!(config.runtime_dir.unwrap().ends_with("two"));
+    assert_eq!(config.prometheus_listen_addr.unwrap().to_string(), "0.0.0.0:9236");
+    assert_eq!(config.grace, Duration::from_secs(90));
+    let git = GitConfig {
+        bin_path: Some("/bin/sh".into()),
+        config: vec![("uploadpack.hideRefs".into(), "refs/secret".into())],
+    };
+    assert_eq!(config.git, git);
+    assert_eq!(config.log, LogConfig { format: Format::Json, level: LevelFilter::WARN });
+    assert_eq!(config.gateway.listen_addr.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.gateway.storage.to_string(), "b");
+    let runtime = RuntimeConfig { reactors: 1, workers: 16, children_max: 7, connections_max: 9 };
+    assert_eq!(config.runtime, runtime);
+    assert_eq!((config.unused_keys, config.unknown_keys), (vec!["logging.dir".into()], vec![]));
+}
+
+#[test]
+fn keys_of_gitaly_are_known_and_others_are_named() {
+    let text = "
+        socket_path = '/run/gitaly.socket'
+        tls_listen_addr = ''
+        typo = 1
+        [auth]
+        token = ''
+        [[concurrency]]
+        rpc = 'a'
+        max_per_repo = 1
+        [[concurrency]]
+        rpc = 'b'
+        [raft]
+        enabled = false
+        [cgroups.repositories]
+        count = 3
+        [git]
+        confg = []
+        [nobody.knows]
+        this = { at = 'all' }";
+    let config = dir().parse(text).unwrap();
+    let unused = ["socket_path", "concurrency.rpc", "concurrency.max_per_repo"];
+    let unused = [&unused[..], &["raft.enabled", "cgroups.repositories.count"]].concat();
+    assert_eq!(config.unused_keys, unused);
+    assert_eq!(config.unknown_keys, ["typo", "git.confg", "nobody.knows.this.at"]);
+}
+
+#[test]
+fn what_would_weaken_security_stops_the_start() {
+    fn check(text: &str, expected: &str) {
+        let error = dir().parse(text).map(drop).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    check("\n[auth]\ntoken = 'x'", "c.toml:3: auth.token: token authentication is not built yet");
+    check("tls_listen_addr = ':1'", "c.toml:1: tls_listen_addr: TLS is not built yet");
+    check("[tls]\nkey = 'x'", "c.toml:2: tls.key: TLS is not built yet");
+    check("[tls]\nmin_version = 'TLS 1.3'", "c.toml:2: tls.min_version: TLS is not built yet");
+    check("config_command = '/x'", "c.toml:1: config_command: running a command");
+    check("[gateway]\nlisten_addr = ':80'", "c.toml:2: gateway.listen_addr: 0.0.0.0:80 is open to");
+    let open = "[gateway]\nlisten_addr = '0.0.0.0:80'\ninsecure = false";
+    check(open, "c.toml:2: gateway.listen_addr: 0.0.0.0:80 is open to the network");
+}
+
+#[test]
+fn wrong_values_name_file_line_key_and_what_is_allowed() {
+    let dir = dir();
+    let check = |text, expected| dir.check(text, expected);
+    check("a = 1\na = 2", "c.toml:2: duplicate key");
+    check(
+        "\ngraceful_restart_timeout = '1x'",
+        "c.toml:2: graceful_restart_timeout: '1x' is no duration, allowed: numbers with a unit \
+         (h, m, s, ms, us, ns) as in 1m30s",
+    );
+    check(
+        "graceful_restart_timeout = 60",
+        "c.toml:1: graceful_restart_timeout: is of type integer, allowed: a string",
+    );
+    check(
+        "runtime_dir = 'DIR/file'",
+        "c.toml:1: runtime_dir: 'DIR/file' is something else, allowed: an existing directory",
+    );
+    check(
+        "[git]\nbin_path = 'DIR/file'",
+        "c.toml:2: git.bin_path: 'DIR/file' is something else, allowed: an existing executable \
+         file",
+    );
+    check(
+        "[[git.config]]\nkey = 'core.autocrlf'\nvalue = 'x'\n[[git.config]]\nkey = 'a=b.c'",
+        "c.toml:5: git.config.key: 'a=b.c' is no key of git, allowed: section.name, \
+         section.sub.name",
+    );
+    check(
+        "[[git.config]]\nkey = 'core'",
+        "c.toml:2: git.config.key: 'core' is no key of git, allowed: section.name, \
+         section.sub.name",
+    );
+    check(
+        "[[git.config]]\nkey = 'a.b'",
+        "c.toml:1: git.config.value: is missing, required: a string",
+    );
+    check(
+        "[logging]\nformat = 'xml'",
+        "c.toml:2: logging.format: 'xml' is no format, allowed: text, json",
+    );
+    check(
+        "[logging]\nlevel = 'loud'",
+        "c.toml:2: logging.level: 'loud' is no level, allowed: panic, fatal, error, warn, info, \
+         debug, trace",
+    );
+    check("logging = 1", "c.toml:1: logging: is of type integer, allowed: a table");
+    check(
+        "[runtime]\nreactors = 0",
+        "c.toml:2: runtime.reactors: out of range, allowed: a whole number from 1 to 1024",
+    );
+    check(
+        "[runtime]\nworkers = -1",
+        "c.toml:2: runtime.workers: out of range, allowed: a whole number from 1 to 1024",
+    );
+    check(
+        "[gateway]\nlisten_addr = 'localhost:0'\nstorage = 'x'",
+        "c.toml:3: gateway.storage: 'x' is unknown, allowed: the name of a [[storage]]",
+    );
+}
+
+#[test]
+fn storages_are_existing_separate_directories_with_names_of_their_own() {
+    let dir = dir();
+    let check = |text: &str, expected| dir.check(text, expected);
+    let two = |name: &str, path: &str| {
+        format!(
+            "[[storage]]\nname = 'a'\npath = 'DIR/one'\n[[storage]]\nname = '{name}'\npath = '{path}'"
+        )
+    };
+    assert!(dir.parse(&two("b", "DIR/two")).is_ok());
+    assert!(dir.parse(&two("b", "DIR/one")).is_ok(), "Gitaly 16.7 allows one path for two names");
+    check(&two("a", "DIR/two"), "c.toml:5: storage.name: 'a' is taken, allowed: a name used once");
+    check(&two("", "DIR/two"), "c.toml:5: storage.name: is empty, allowed: any other name");
+    check(
+        &two("b", "DIR/one/below"),
+        "c.toml:6: storage.path: DIR/one/below and that of storage 'a' are nested, allowed: \
+         separate directories",
+    );
+    check(
+        &two("b", "DIR/two/../one/below"),
+        "c.toml:6: storage.path: DIR/one/below and that of storage 'a' are nested, allowed: \
+         separate directories",
+    );
+    check(
+        &two("b", "DIR/none"),
+        "c.toml:6: storage.path: DIR/none: No such file or directory (os error 2), allowed: an \
+         existing directory",
+    );
+    check(
+        &two("b", "DIR/file"),
+        "c.toml:6: storage.path: DIR/file is no directory, allowed: an existing directory",
+    );
+    check("[[storage]]\nname = 'a'", "c.toml:1: storage.path: is missing, required: a string");
+    let none = Config::parse(Path::new("c.toml"), "[gateway]\nlisten_addr = 'localhost:0'");
+    let expected = "c.toml:1: storage: is missing, required: at least one [[storage]]";
+    assert_eq!(none.map(drop).unwrap_err().to_string(), expected);
+}

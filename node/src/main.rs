@@ -1,0 +1,68 @@
+//! The command line of gitring-node.
+
+mod demo;
+
+use clap::{Parser, Subcommand};
+use gitring_daemon::log;
+use gitring_node::config::Config;
+use gitring_node::rpc::stdio;
+use gitring_node::server;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Serves git repositories.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration file; the same as `serve CONFIG`
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM
+    Serve {
+        /// The configuration file
+        config: PathBuf,
+    },
+    /// Serve one fetch on standard input and output, as `git upload-pack` does
+    UploadPack(stdio::Arguments),
+    /// Clone from a node and from stock git, compare, and print what each cost
+    Demo {
+        /// `measure FILE COMMAND…`, how the demo counts what stock git costs
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        measure: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match (cli.command, cli.config) {
+        (Some(Command::Serve { config }), _) | (None, Some(config)) => serve(&config),
+        (Some(Command::UploadPack(arguments)), _) => stdio::run(&arguments),
+        (Some(Command::Demo { measure }), _) => demo::run(&measure),
+        // clap has shown the help instead.
+        (None, None) => ExitCode::from(2),
+    }
+}
+
+fn serve(config: &Path) -> ExitCode {
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("gitring-node: {}", log::chain(&error));
+            // EX_CONFIG of sysexits(3)
+            return ExitCode::from(78);
+        }
+    };
+    match server::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gitring-node: {}", log::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

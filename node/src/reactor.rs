@@ -1,0 +1,187 @@
+//! Threads: reactors that carry connections, and what they hand work to.
+//!
+//! ```text
+//!   listener ──► accept ──► reactor 0 … N-1  ──► workers   (CPU work, file system)
+//!                (least loaded first)        └─► children  (git)
+//! ```
+//!
+//! Always true:
+//! - a connection lives and dies on the reactor it was handed to;
+//! - a reactor thread makes no blocking call;
+//! - whatever waits here is bounded: connections, inboxes, queued work, queued children.
+//!
+//! Never here: HTTP, Git.
+
+pub mod accept;
+pub mod children;
+pub mod workers;
+
+use gitring_daemon::drain::Drain;
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+
+/// Connections on their way to one reactor. A reactor takes them as fast as it turns.
+const INBOX_CONNECTIONS_MAX: usize = 64;
+
+/// `[runtime]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// Threads that carry connections.
+    pub reactors: usize,
+    /// Threads for CPU work and the file system.
+    pub workers: usize,
+    /// Child processes that run at once.
+    pub children_max: usize,
+    /// Connections that are open at once.
+    pub connections_max: usize,
+}
+
+/// An accepted connection on its way to a reactor, and its place under `connections_max`.
+#[derive(Debug)]
+pub struct Connection {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+}
+
+/// Given back when the connection has ended.
+#[derive(Debug)]
+struct Seat {
+    connections: IntGauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Every reactor's inbox: where the accept thread hands connections to.
+#[derive(Debug)]
+pub struct Reactors {
+    inboxes: Vec<Inbox>,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    connections: IntGauge,
+    sender: mpsc::Sender<Connection>,
+}
+
+/// What a reactor does with a connection. One is built on each reactor's own thread, so it may
+/// hold what is not `Send`.
+pub trait Serve: 'static {
+    /// Serves `stream` until it ends or `drain` says so.
+    fn serve(
+        self: Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        drain: Drain,
+    ) -> impl Future<Output = ()> + 'static;
+}
+
+// === impl Reactors ===
+
+impl Reactors {
+    /// Starts the reactor threads. `serve` is called once on each.
+    ///
+    /// A reactor ends when its inbox has closed (these `Reactors` were dropped) and its last
+    /// connection has ended.
+    pub fn start<S: Serve>(
+        count: usize,
+        drain: &Drain,
+        registry: &Registry,
+        serve: impl Fn() -> S + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let gauges = connections(registry);
+        let serve = Arc::new(serve);
+        let inboxes = (0..count)
+            .map(|index| {
+                let (sender, inbox) = mpsc::channel(INBOX_CONNECTIONS_MAX);
+                let (serve, drain) = (Arc::clone(&serve), drain.clone());
+                // Built here, so that a lack of file descriptors is an error of the start.
+                let (started, start) = std::sync::mpsc::sync_channel(1);
+                std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
+                    let built = Builder::new_current_thread()
+                        .enable_all()
+                        .build_local(LocalOptions::default());
+                    match built {
+                        Ok(runtime) => {
+                            let _ = started.send(Ok(()));
+                            runtime.block_on(run(Rc::new(serve()), inbox, drain));
+                        }
+                        Err(error) => drop(started.send(Err(error))),
+                    }
+                })?;
+                start.recv().unwrap_or_else(|_| Err(io::Error::other("the thread died")))?;
+                let connections = gauges.with_label_values(&[&index.to_string()]);
+                Ok(Inbox { connections, sender })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { inboxes })
+    }
+
+    /// Gives a connection to the reactor that carries the fewest; dropped if all inboxes are full.
+    fn hand(&self, stream: std::net::TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let Some(inbox) = self.inboxes.iter().min_by_key(|inbox| inbox.connections.get()) else {
+            return;
+        };
+        inbox.connections.inc();
+        let seat = Seat { connections: inbox.connections.clone(), _permit: permit };
+        if inbox.sender.try_send(Connection { stream, peer, seat }).is_err() {
+            tracing::warn!(remote_ip = %peer.ip(), "the least loaded reactor takes no connection");
+        }
+    }
+}
+
+/// The life of one reactor.
+async fn run<S: Serve>(serve: Rc<S>, mut inbox: mpsc::Receiver<Connection>, drain: Drain) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            connection = inbox.recv() => match connection {
+                Some(connection) => {
+                    let work = carry(Rc::clone(&serve), connection, drain.clone());
+                    connections.spawn_local(work);
+                }
+                None => break,
+            },
+            Some(ended) = connections.join_next() => report(ended),
+        }
+    }
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
+}
+
+async fn carry<S: Serve>(serve: Rc<S>, connection: Connection, drain: Drain) {
+    let Connection { stream, peer, seat } = connection;
+    match TcpStream::from_std(stream) {
+        Ok(stream) => serve.serve(stream, peer, drain).await,
+        Err(error) => tracing::warn!(%error, "register a connection"),
+    }
+    drop(seat);
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection died of a panic");
+    }
+}
+
+fn connections(registry: &Registry) -> IntGaugeVec {
+    let opts = Opts::new("gitring_reactor_connections", "Connections that a reactor carries.");
+    let gauges = IntGaugeVec::new(opts, &["reactor"]).expect("name and label are valid");
+    registry.register(Box::new(gauges.clone())).expect("registered once a registry");
+    gauges
+}
+
+// === impl Seat ===
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.dec();
+    }
+}

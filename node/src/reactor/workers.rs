@@ -1,0 +1,224 @@
+//! Workers: plain threads for what would block a reactor.
+//!
+//! Always true:
+//! - at most `QUEUE_JOBS_MAX` jobs wait; a further one is refused, never parked;
+//! - work whose caller has gone before it began is not done;
+//! - a panic in a job is an error of that job; the thread goes on.
+//!
+//! Never: a worker waits for a client. Work comes in slices of about 10 ms.
+
+use prometheus::{IntGauge, Registry};
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// Jobs that wait for a thread. At 1 ms a job and two threads, the last one waits two seconds:
+/// longer queues would only serve clients that have left.
+const QUEUE_JOBS_MAX: usize = 4096;
+
+/// Why work was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerError {
+    /// The queue is full.
+    #[error("all workers are busy and {QUEUE_JOBS_MAX} jobs wait")]
+    Full,
+    /// The work panicked; the panic's text is in the log.
+    #[error("the work panicked")]
+    Panicked,
+}
+
+/// The pool. The threads end when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    state: Mutex<State>,
+    changed: Condvar,
+    queued: IntGauge,
+    busy: IntGauge,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+// === impl Workers ===
+
+impl Workers {
+    /// Starts `threads` threads.
+    pub fn start(threads: usize, registry: &Registry) -> io::Result<Self> {
+        let pool = Arc::new(Pool {
+            state: Mutex::new(State { jobs: VecDeque::new(), closed: false }),
+            changed: Condvar::new(),
+            queued: gauge(registry, "gitring_workers_queued", "Jobs that wait for a worker."),
+            busy: gauge(registry, "gitring_workers_busy", "Workers that work."),
+        });
+        let owner = Arc::new(Owner { pool: Arc::clone(&pool) });
+        for index in 0..threads {
+            let pool = Arc::clone(&pool);
+            std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || pool.work())?;
+        }
+        Ok(Self { owner })
+    }
+
+    /// Runs `work` on a worker. Dropping the future before the work has begun calls it off.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WorkerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.owner.pool.push(Box::new(move || {
+            if !sender.is_closed() {
+                // The caller may leave while the work runs; then nobody wants the result.
+                let _ = sender.send(work());
+            }
+        }))?;
+        // A job is dropped unfinished only by a panic: the pool outlives this call.
+        receiver.await.map_err(|_| WorkerError::Panicked)
+    }
+}
+
+// === impl Owner ===
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.pool.lock().closed = true;
+        self.pool.changed.notify_all();
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Jobs run outside the lock, so a panic leaves the queue as it was.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Job) -> Result<(), WorkerError> {
+        let mut state = self.lock();
+        if state.jobs.len() >= QUEUE_JOBS_MAX {
+            return Err(WorkerError::Full);
+        }
+        state.jobs.push_back(job);
+        self.queued.inc();
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                self.queued.dec();
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            self.busy.inc();
+            // The job owns all it touches, so nothing half-changed is seen afterwards.
+            let outcome = catch_unwind(AssertUnwindSafe(job));
+            self.busy.dec();
+            if outcome.is_err() {
+                tracing::error!("work panicked on a worker");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Pool").field("queued", &self.queued.get()).finish_non_exhaustive()
+    }
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect("the name is valid");
+    registry.register(Box::new(gauge.clone())).expect("registered once a registry");
+    gauge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn a_panic_is_an_error_of_its_job_alone() {
+        let workers = Workers::start(1, &Registry::new()).unwrap();
+        runtime().block_on(async {
+            let panicked = workers.run(|| assert_eq!(1, 2, "on purpose")).await;
+            assert_eq!(panicked, Err(WorkerError::Panicked));
+            assert_eq!(workers.run(|| 3).await, Ok(3));
+        });
+    }
+
+    /// Goal: work of callers that left is skipped, and the queue has an end.
+    /// Method: one thread held by a channel, the queue filled behind it, half the callers dropped.
+    #[test]
+    fn the_queue_is_bounded_and_skips_callers_that_left() {
+        let workers = Workers::start(1, &Registry::new()).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        let (begun, beginning) = mpsc::channel::<()>();
+        let done = Arc::new(AtomicUsize::new(0));
+        runtime().block_on(async {
+            let mut holder = Box::pin(workers.run(move || {
+                begun.send(()).unwrap();
+                held.recv().unwrap();
+            }));
+            poll_once(&mut holder).await;
+            beginning.recv().unwrap();
+            let mut waiting = Vec::new();
+            for _ in 0..QUEUE_JOBS_MAX {
+                let done = Arc::clone(&done);
+                let mut call = Box::pin(workers.run(move || done.fetch_add(1, Ordering::Relaxed)));
+                poll_once(&mut call).await;
+                waiting.push(call);
+            }
+            assert_eq!(workers.run(|| ()).await, Err(WorkerError::Full));
+            let kept = waiting.split_off(QUEUE_JOBS_MAX / 2);
+            drop(waiting);
+            release.send(()).unwrap();
+            holder.await.unwrap();
+            for call in kept {
+                call.await.unwrap();
+            }
+        });
+        assert_eq!(done.load(Ordering::Relaxed), QUEUE_JOBS_MAX / 2);
+    }
+
+    async fn poll_once<F: Future + Unpin>(future: &mut F) {
+        std::future::poll_fn(|context| {
+            let _ = std::pin::Pin::new(&mut *future).poll(context);
+            std::task::Poll::Ready(())
+        })
+        .await;
+    }
+}

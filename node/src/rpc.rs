@@ -1,0 +1,74 @@
+//! What clients can call, and what every call stands on.
+//!
+//! ```text
+//!   gateway (smart HTTP) ──► wire::Call ──► fetch ──► fallback (git upload-pack)
+//! ```
+//!
+//! Always true: whatever the transport, a fetch ends in [`fetch::serve`].
+//! Never here: threads, sockets' limits below a request.
+
+pub mod access_log;
+pub mod defaults;
+pub mod fallback;
+pub mod fetch;
+pub mod gateway;
+pub mod git;
+pub mod stdio;
+pub mod trace2;
+pub mod wire;
+
+use crate::reactor::children::Children;
+use crate::reactor::workers::Workers;
+use fetch::Buffers;
+use git::Git;
+use prometheus::{IntCounterVec, Opts, Registry};
+use std::sync::Arc;
+use trace2::Trace2;
+
+/// What a call may use. Every reactor holds a clone; the pools behind it are the process's.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// For CPU work and the file system.
+    pub workers: Workers,
+    /// For git.
+    pub children: Children,
+    /// The git to run.
+    pub git: Arc<Git>,
+    /// Counters of fetches.
+    pub metrics: FetchMetrics,
+    /// For packs on their way out.
+    pub buffers: Buffers,
+    /// The value of the `agent` capability.
+    pub agent: String,
+    /// git's events of a drop-in's caller.
+    pub trace2: Option<Arc<Trace2>>,
+    /// Clients are told why they were refused, also where git just hangs up.
+    pub explain_errors: bool,
+}
+
+/// How this program names itself to git clients.
+pub fn agent() -> String {
+    concat!("gitring/", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+/// Answers: how often does git itself have to serve a fetch, and why?
+#[derive(Debug, Clone)]
+pub struct FetchMetrics {
+    /// By reason.
+    pub fallbacks: IntCounterVec,
+}
+
+// === impl FetchMetrics ===
+
+impl FetchMetrics {
+    /// Registers the counters.
+    pub fn register(registry: &Registry) -> Self {
+        let fallbacks = IntCounterVec::new(
+            Opts::new("gitring_upload_pack_fallbacks_total", "Fetches given to git upload-pack."),
+            &["reason"],
+        )
+        .expect("name and label are valid");
+        registry.register(Box::new(fallbacks.clone())).expect("registered once a registry");
+        Self { fallbacks }
+    }
+}

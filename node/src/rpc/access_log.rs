@@ -1,0 +1,97 @@
+//! One line per request, written when its last byte has left or its client has.
+//!
+//! Fields have Gitaly's names where Gitaly has them.
+
+use super::wire::{Summary, Version};
+use gitring_daemon::log;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Taken from a client; longer ones are replaced.
+const CORRELATION_BYTES_MAX: usize = 128;
+
+/// What is known of a request so far. Dropping it writes the line.
+#[derive(Debug)]
+pub struct Record {
+    /// Who asks.
+    pub remote_ip: IpAddr,
+    /// GET, POST…
+    pub method: String,
+    /// How metrics and the line name what was asked: `InfoRefs`, `UploadPack`, `other`.
+    pub operation: &'static str,
+    /// Joins the line with those of other services.
+    pub correlation_id: String,
+    /// The storage asked for.
+    pub storage: String,
+    /// The repository asked for, if the path names one.
+    pub path: Option<String>,
+    /// The protocol asked for, if the request has one.
+    pub version: Option<Version>,
+    /// 0 until an answer has begun.
+    pub status: u16,
+    /// Bytes of the answer's body.
+    pub response_bytes: u64,
+    /// What a finished fetch cost.
+    pub summary: Option<Summary>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Whether the answer was given whole.
+    pub complete: bool,
+    /// When the request came.
+    pub began: Instant,
+    /// When the request came, by the clock on the wall.
+    pub began_at: SystemTime,
+}
+
+/// The client's correlation id if it can be written to a log, else a new one.
+pub fn correlation_id(given: Option<&[u8]>) -> String {
+    let sound = |id: &&[u8]| {
+        !id.is_empty() && id.len() <= CORRELATION_BYTES_MAX && id.iter().all(u8::is_ascii_graphic)
+    };
+    match given.filter(sound) {
+        Some(id) => String::from_utf8_lossy(id).into_owned(),
+        // Unique is enough, secret it need not be: two hashers with fresh random keys.
+        None => format!("{:016x}{:016x}", random(), random()),
+    }
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// To the microsecond.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+// === impl Record ===
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.complete && self.error.is_none() {
+            self.error = Some("the connection ended before the answer".to_owned());
+        }
+        let elapsed = self.began.elapsed();
+        let message = if self.complete { "finished http request" } else { "broken http request" };
+        tracing::info!(
+            system = "http",
+            span.kind = "server",
+            correlation_id = self.correlation_id.as_str(),
+            remote_ip = %self.remote_ip,
+            http.method = self.method.as_str(),
+            http.operation = self.operation,
+            http.status = u64::from(self.status),
+            http.start_time = log::timestamp(self.began_at).as_str(),
+            http.time_ms = millis(elapsed),
+            grpc.request.repoStorage = self.storage.as_str(),
+            grpc.request.repoPath = self.path.as_deref(),
+            git_protocol = self.version.map(|version| format!("v{}", version.number())),
+            response_bytes = self.response_bytes,
+            command.count = self.summary.as_ref().map(|summary| u64::from(summary.children)),
+            command.cpu_time_ms = self.summary.as_ref().map(|summary| millis(summary.child_cpu)),
+            error = self.error.as_deref(),
+            "{message}"
+        );
+    }
+}

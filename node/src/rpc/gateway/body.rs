@@ -1,0 +1,225 @@
+//! Answers' bodies. The body of a fetch owns the fetch: the connection asks for a chunk, the body
+//! runs the fetch until there is one.
+//!
+//! ```text
+//!   connection ──poll_frame──► FetchBody ──poll──► fetch ──write──► chunks (2 at most) ──┐
+//!        ▲                                                                               │
+//!        └───────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Always true:
+//! - a body that is dropped drops its fetch, and with it children and queued work;
+//! - a fetch that fails ends the body with an error, so that the client never takes a part for
+//!   the whole.
+
+use super::metrics::GatewayMetrics;
+use super::watch::{Active, Progress};
+use crate::rpc::access_log::Record;
+use crate::rpc::wire::{FetchError, Gone, Output, Summary};
+use bytes::Bytes;
+use gitring_daemon::log;
+use hyper::body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// Chunks between a fetch and its connection. Two, so that the fetch fills one while the
+/// connection sends the other.
+const CHUNKS_MAX: usize = 2;
+
+/// The body of any answer, with the line that its end writes.
+#[derive(Debug)]
+pub(super) struct Answer {
+    content: Content,
+    ledger: Ledger,
+}
+
+#[derive(Debug)]
+enum Content {
+    Text(Option<Bytes>),
+    Fetch(FetchBody),
+}
+
+/// What a request leaves behind: a line in the log, counts in the metrics, an idle connection.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) record: Record,
+    pub(super) metrics: GatewayMetrics,
+    pub(super) _active: Active,
+}
+
+/// The fetch and what it has written.
+pub(super) struct FetchBody {
+    chunks: mpsc::Receiver<Bytes>,
+    fetch: Option<Fetch>,
+    /// Given before anything else.
+    first: Option<Bytes>,
+    progress: Rc<Progress>,
+}
+
+/// A fetch on its way.
+pub(super) type Fetch = Pin<Box<dyn Future<Output = Result<Summary, FetchError>>>>;
+
+/// Where a fetch writes.
+#[derive(Debug)]
+pub(super) struct HttpOutput {
+    chunks: mpsc::Sender<Bytes>,
+}
+
+/// The two ends between a fetch and its body.
+pub(super) fn channel() -> (HttpOutput, mpsc::Receiver<Bytes>) {
+    let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
+    (HttpOutput { chunks: sender }, receiver)
+}
+
+// === impl HttpOutput ===
+
+impl Output for HttpOutput {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        self.chunks.send(bytes).await.map_err(|_| Gone)
+    }
+
+    fn complain(&mut self, text: &[u8]) {
+        tracing::warn!("git: {}", String::from_utf8_lossy(text).trim_end());
+    }
+}
+
+// === impl FetchBody ===
+
+impl FetchBody {
+    /// Runs the fetch until it has written something, or has ended without. `prefix` then stands
+    /// before what it wrote.
+    pub(super) async fn begin(
+        fetch: Fetch,
+        chunks: mpsc::Receiver<Bytes>,
+        prefix: &'static [u8],
+        progress: Rc<Progress>,
+        ledger: &mut Ledger,
+    ) -> Result<Self, FetchError> {
+        let mut body = Self { chunks, fetch: Some(fetch), first: None, progress };
+        let first = std::future::poll_fn(|context| body.poll_chunk(context, ledger)).await;
+        let first = first.transpose()?.unwrap_or_default();
+        body.first = Some(match prefix {
+            [] => first,
+            prefix => [prefix, &first].concat().into(),
+        });
+        Ok(body)
+    }
+
+    fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+        ledger: &mut Ledger,
+    ) -> Poll<Option<Result<Bytes, FetchError>>> {
+        if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        loop {
+            let received = self.chunks.poll_recv(context);
+            let fetch = match (received, &mut self.fetch) {
+                (Poll::Ready(Some(chunk)), _) => return Poll::Ready(Some(Ok(chunk))),
+                (Poll::Ready(None), None) => return Poll::Ready(None),
+                (Poll::Pending, None) => return Poll::Pending,
+                (Poll::Ready(None) | Poll::Pending, Some(fetch)) => fetch,
+            };
+            match fetch.as_mut().poll(context) {
+                // It cannot go on before something is taken, or something outside happens.
+                Poll::Pending => {
+                    return match self.chunks.try_recv() {
+                        Ok(chunk) => Poll::Ready(Some(Ok(chunk))),
+                        Err(_) => Poll::Pending,
+                    };
+                }
+                Poll::Ready(Ok(summary)) => {
+                    ledger.record.error = summary.refused.clone();
+                    ledger.record.summary = Some(summary);
+                    self.fetch = None;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.fetch = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for FetchBody {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("FetchBody").field("first", &self.first).finish_non_exhaustive()
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub(super) fn text(text: Bytes, ledger: Ledger) -> Self {
+        let content = Content::Text(Some(text).filter(|text| !text.is_empty()));
+        Self { content, ledger }
+    }
+
+    pub(super) fn fetch(body: FetchBody, ledger: Ledger) -> Self {
+        Self { content: Content::Fetch(body), ledger }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = FetchError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
+        let Self { content, ledger } = &mut *self;
+        let chunk = match content {
+            Content::Text(text) => text.take().map(Ok),
+            Content::Fetch(body) => {
+                body.progress.asked();
+                let Poll::Ready(chunk) = body.poll_chunk(context, ledger) else {
+                    return Poll::Pending;
+                };
+                body.progress.gave();
+                chunk
+            }
+        };
+        let record = &mut ledger.record;
+        match &chunk {
+            Some(Ok(bytes)) => record.response_bytes += bytes.len() as u64,
+            Some(Err(error)) => record.error = Some(log::chain(error)),
+            None => record.complete = true,
+        }
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.content, Content::Text(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Text(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64))
+            }
+            Content::Fetch(_) => SizeHint::default(),
+        }
+    }
+}
+
+// === impl Ledger ===
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.metrics.count(&self.record);
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // A short answer goes out with its headers, so nobody asks for its end.
+        if matches!(&self.content, Content::Text(None)) {
+            self.ledger.record.complete = true;
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Answers that are no packs: a status and a sentence that git shows to its user.
+
+use crate::reactor::children::SpawnError;
+use crate::reactor::workers::WorkerError;
+use crate::rpc::wire::FetchError;
+use crate::storage::OpenError;
+use hyper::StatusCode;
+use std::io;
+
+/// A refusal. git prints the text of `text/plain` answers behind `remote: `.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) text: String,
+    /// The methods that would do, for status 405.
+    pub(super) allow: Option<&'static str>,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), allow: None }
+    }
+
+    pub(super) fn method(allow: &'static str) -> Self {
+        let text = format!("method not allowed, allowed here: {allow}");
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, text, allow: Some(allow) }
+    }
+
+    /// Details of the file system stay in the log.
+    pub(super) fn of_open(error: &OpenError) -> Self {
+        let status = match error {
+            OpenError::NotFound | OpenError::NotARepository | OpenError::UnknownStorage(_) => {
+                StatusCode::NOT_FOUND
+            }
+            OpenError::Outside => StatusCode::FORBIDDEN,
+            OpenError::Workers(_) => StatusCode::SERVICE_UNAVAILABLE,
+            OpenError::Io(_) | OpenError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
+    }
+
+    /// For a fetch that failed before its first byte.
+    pub(super) fn of_fetch(error: &FetchError) -> Self {
+        match error {
+            FetchError::Gone(gone) => Self::new(StatusCode::BAD_REQUEST, gone.to_string()),
+            FetchError::Input(error) => Self::new(input_status(error), error.to_string()),
+            FetchError::Client(failure) => Self::new(StatusCode::BAD_REQUEST, failure.to_string()),
+            FetchError::Spawn(error @ (SpawnError::Full | SpawnError::Timeout)) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            FetchError::Workers(error @ WorkerError::Full) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            FetchError::Spawn(SpawnError::Io { .. })
+            | FetchError::Workers(WorkerError::Panicked)
+            | FetchError::Config(_)
+            | FetchError::Desk(_)
+            | FetchError::Pipe(_)
+            | FetchError::Child { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the fetch failed on the server")
+            }
+        }
+    }
+}
+
+fn input_status(error: &io::Error) -> StatusCode {
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        StatusCode::PAYLOAD_TOO_LARGE
+    } else if error.kind() == io::ErrorKind::TimedOut {
+        StatusCode::REQUEST_TIMEOUT
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}

@@ -1,0 +1,144 @@
+//! The seam between transports and the fetch: what is asked, bytes in, bytes out.
+//!
+//! Always true: an [`Output`] waits while its client is slow, so a fetch that awaits each write
+//! holds one chunk.
+//! Never here: HTTP, standard input and output, Git.
+
+use crate::reactor::children::{Exit, SpawnError};
+use crate::reactor::workers::WorkerError;
+use bytes::Bytes;
+use gitring_git::refs::Namespace;
+use gitring_git::repository::{Repository, Snapshot};
+pub use gitring_git::upload_pack::Version;
+use gitring_git::upload_pack::{DeskError, Failure};
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a client wants of `git upload-pack`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// The references, or in version 2 the capabilities.
+    AdvertiseRefs,
+    /// One round of a fetch, or all of it.
+    UploadPack,
+}
+
+/// One request, whatever transport it came by.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Whose objects are asked for.
+    pub repository: Arc<Repository>,
+    /// The repository as it was when the request came: what the whole call is answered from.
+    pub snapshot: Arc<Snapshot>,
+    /// What is asked for.
+    pub operation: Operation,
+    /// In which protocol.
+    pub version: Version,
+    /// One request is one round, as over HTTP.
+    pub stateless: bool,
+    /// Git configuration of this request; wins over the repository's.
+    pub options: Vec<(String, Option<String>)>,
+    /// Whose refs are served; the whole repository's where it is empty.
+    pub namespace: Namespace,
+}
+
+/// Bytes from the client.
+pub trait Input {
+    /// The next ones; `None` once the client has said all.
+    fn read(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>>;
+}
+
+/// A client that has said all.
+#[derive(Debug)]
+pub struct NoInput;
+
+/// Bytes to the client.
+pub trait Output {
+    /// Waits while the client is slow.
+    fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>>;
+
+    /// What a child said on its standard error that the protocol has no place for.
+    fn complain(&mut self, text: &[u8]);
+}
+
+/// The client has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client has left")]
+pub struct Gone;
+
+/// What a finished fetch cost, and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Given to the output.
+    pub response_bytes: u64,
+    /// Processes started.
+    pub children: u32,
+    /// CPU time of these.
+    pub child_cpu: Duration,
+    /// Why the client was refused, where it was told so in the protocol.
+    pub refused: Option<String>,
+}
+
+/// Why a fetch failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The client does not read any more.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The client's bytes did not arrive.
+    #[error("read the request")]
+    Input(#[source] io::Error),
+    /// The client broke the protocol, or went away inside it.
+    #[error(transparent)]
+    Client(#[from] Failure),
+    /// The repository's configuration makes no sense.
+    #[error("read the configuration: {0}")]
+    Config(String),
+    /// A question of the client could not be answered.
+    #[error("answer the client")]
+    Desk(#[from] DeskError),
+    /// No worker could be had.
+    #[error(transparent)]
+    Workers(#[from] WorkerError),
+    /// git was not started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// git's pipes failed.
+    #[error("talk to git")]
+    Pipe(#[source] io::Error),
+    /// git gave up.
+    #[error("git ended with {status}: {complaint}")]
+    Child {
+        /// Exit code or signal.
+        status: ExitStatus,
+        /// The beginning of its standard error.
+        complaint: String,
+    },
+}
+
+// === impl Summary ===
+
+impl Summary {
+    /// Adds what a child cost.
+    pub fn add_child(&mut self, exit: &Exit) {
+        self.children += 1;
+        self.child_cpu += exit.user + exit.system;
+    }
+
+    /// Adds what a part of the fetch cost.
+    pub fn add(&mut self, part: &Self) {
+        self.response_bytes += part.response_bytes;
+        self.children += part.children;
+        self.child_cpu += part.child_cpu;
+    }
+}
+
+// === impl NoInput ===
+
+impl Input for NoInput {
+    async fn read(&mut self) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
+}

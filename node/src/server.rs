@@ -1,0 +1,215 @@
+//! Start and end of the process.
+//!
+//! Always true: what can fail at the start fails before the first connection is accepted.
+
+mod runtime_dir;
+mod system;
+
+use self::runtime_dir::RuntimeDir;
+use crate::config::Config;
+use crate::reactor::Reactors;
+use crate::reactor::accept;
+use crate::reactor::children::Children;
+use crate::reactor::workers::Workers;
+use crate::rpc::fetch::Buffers;
+use crate::rpc::gateway::{Gateway, GatewayMetrics};
+use crate::rpc::git::{Git, Surroundings};
+use crate::rpc::{self, FetchMetrics, Services, defaults};
+use crate::storage::Repositories;
+use gitring_daemon::drain::{self, Control};
+use gitring_daemon::listener::{self, ListenError};
+use gitring_daemon::{log, metrics};
+use gitring_git::repository::Environment;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long killed children may take to vanish at the end.
+const BURIAL_MAX: Duration = Duration::from_secs(5);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no log.
+    #[error(transparent)]
+    Log(#[from] log::LogError),
+    /// An address is taken or not ours.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// There is no usable git.
+    #[error("no usable git: {0}")]
+    Git(String),
+    /// The directory for what the node needs while it runs.
+    #[error("prepare {path}")]
+    RuntimeDir {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Threads, signals, event queues.
+    #[error("start threads")]
+    System(#[from] io::Error),
+}
+
+/// A node that serves.
+#[derive(Debug)]
+pub struct Node {
+    control: Control,
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    children: Children,
+    grace: Duration,
+    _runtime_dir: RuntimeDir,
+}
+
+/// Serves until SIGTERM or SIGINT, and then as long as requests take, at most
+/// `graceful_restart_timeout`. A second signal ends it at once.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let _log = log::start(config.log)?;
+    report_keys(&config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let node = Node::start(config)?;
+        signals.next().await;
+        node.stop(signals.next()).await;
+        Ok(())
+    })
+}
+
+fn report_keys(config: &Config) {
+    if !config.unused_keys.is_empty() {
+        let keys = config.unused_keys.join(", ");
+        tracing::info!(keys, "configuration keys that have no effect in this version");
+    }
+    if !config.unknown_keys.is_empty() {
+        let keys = config.unknown_keys.join(", ");
+        tracing::warn!(keys, "unknown configuration keys are ignored");
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Starts threads and listeners. Returns when connections are accepted.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        system::raise_descriptor_limit();
+        let registry = metrics::registry();
+        let runtime_dir = RuntimeDir::create(config.runtime_dir.as_deref())?;
+        let git = Git {
+            program: system::find_git(config.git.bin_path.as_deref())?,
+            surroundings: Surroundings::Closed {
+                defaults_file: runtime_dir.write("gitconfig", &defaults::file())?,
+                config: config.git.config.clone(),
+            },
+        };
+        let workers = Workers::start(config.runtime.workers, &registry)?;
+        let children = Children::start(config.runtime.children_max, &registry)?;
+        let environment = environment(config.git.config);
+        let repositories = Repositories::new(config.storages, environment, workers.clone());
+        let services = Services {
+            workers,
+            children: children.clone(),
+            git: Arc::new(git),
+            metrics: FetchMetrics::register(&registry),
+            buffers: Buffers::default(),
+            agent: rpc::agent(),
+            trace2: None,
+            explain_errors: true,
+        };
+        let listener = listener::tcp(config.gateway.listen_addr)?;
+        let address = listener.local_addr()?;
+        let (control, drain) = drain::channel();
+        let gateway_metrics = GatewayMetrics::register(&registry);
+        let gateway = config.gateway;
+        let serve = move || {
+            let metrics = gateway_metrics.clone();
+            Gateway::new(gateway.clone(), repositories.clone(), services.clone(), metrics)
+        };
+        let reactors = Reactors::start(config.runtime.reactors, &drain, &registry, serve)?;
+        let metrics_address = match config.prometheus_listen_addr {
+            None => None,
+            Some(address) => {
+                let listener = listener::tcp(address)?;
+                let address = listener.local_addr()?;
+                metrics::serve(listener, registry.clone())?;
+                Some(address)
+            }
+        };
+        accept::start(listener, config.runtime.connections_max, reactors, drain, &registry)?;
+        tracing::info!(
+            %address,
+            metrics_address = metrics_address.map(|address| address.to_string()),
+            version = env!("CARGO_PKG_VERSION"),
+            "serving"
+        );
+        let grace = config.grace;
+        Ok(Self { control, address, metrics_address, children, grace, _runtime_dir: runtime_dir })
+    }
+
+    /// Where the gateway listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/metrics` is, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Accepts no more, waits for requests until they have ended, the grace is over or `hurry`
+    /// returns, cancels the rest and waits until their children are gone.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) {
+        tracing::info!(grace_s = self.grace.as_secs_f64(), "draining");
+        self.control.begin();
+        let why = tokio::select! {
+            () = self.control.finished() => "every request has ended",
+            () = tokio::time::sleep(self.grace) => "the grace is over",
+            () = hurry => "asked again",
+        };
+        self.control.cancel();
+        let buried = tokio::time::timeout(BURIAL_MAX, async {
+            self.control.finished().await;
+            self.children.ended().await;
+        });
+        let buried = buried.await.is_ok();
+        tracing::info!(why, children_left = !buried, "stopped");
+    }
+}
+
+/// What every repository is opened with: as the children see it, no file of the machine counts.
+fn environment(config: Vec<(String, String)>) -> Environment {
+    let overrides = config.into_iter().map(|(key, value)| (key, Some(value)));
+    Environment {
+        defaults: defaults::all(),
+        overrides: overrides.collect(),
+        ..Environment::default()
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

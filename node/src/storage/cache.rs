@@ -1,0 +1,134 @@
+//! Which repositories are open.
+//!
+//! Always true:
+//! - at most `entries_max` entries; the one that was not asked for longest goes first, roughly
+//!   (second chance);
+//! - an entry is served only for the very directory it was opened from: one that was deleted and
+//!   created again at the same path is another.
+
+use super::{RelativePath, StorageName};
+use gitring_git::repository::Repository;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A repository as clients name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) storage: StorageName,
+    pub(super) path: RelativePath,
+}
+
+/// What tells one directory from another that stands at the same path later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    directory: PathBuf,
+    device: u64,
+    inode: u64,
+    /// ext4 gives a freed inode number to the next directory, so the number alone says little.
+    /// File systems without birth times show the change time: then entries are renewed too often.
+    born: SystemTime,
+}
+
+#[derive(Debug)]
+pub(super) struct Cache {
+    entries_max: usize,
+    entries: HashMap<Key, Entry>,
+    /// Every key of `entries`, once each.
+    queue: VecDeque<Key>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    identity: Identity,
+    repository: Arc<Repository>,
+    asked_for: bool,
+}
+
+// === impl Identity ===
+
+impl Identity {
+    #[expect(clippy::disallowed_methods, reason = "runs on a worker")]
+    pub(super) fn of(directory: PathBuf) -> io::Result<Self> {
+        let metadata = std::fs::metadata(&directory)?;
+        let changed = || {
+            let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
+            let nanos = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
+            SystemTime::UNIX_EPOCH + std::time::Duration::new(seconds, nanos)
+        };
+        let born = metadata.created().unwrap_or_else(|_| changed());
+        Ok(Self { directory, device: metadata.dev(), inode: metadata.ino(), born })
+    }
+
+    /// Without symbolic links.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+// === impl Cache ===
+
+impl Cache {
+    pub(super) fn new(entries_max: usize) -> Self {
+        Self { entries_max, entries: HashMap::new(), queue: VecDeque::new() }
+    }
+
+    pub(super) fn get(&mut self, key: &Key, identity: &Identity) -> Option<Arc<Repository>> {
+        let entry = self.entries.get_mut(key).filter(|entry| entry.identity == *identity)?;
+        entry.asked_for = true;
+        Some(Arc::clone(&entry.repository))
+    }
+
+    pub(super) fn put(&mut self, key: Key, identity: Identity, repository: Arc<Repository>) {
+        let entry = Entry { identity, repository, asked_for: false };
+        if self.entries.insert(key.clone(), entry).is_some() {
+            return;
+        }
+        self.queue.push_back(key);
+        while self.entries.len() > self.entries_max {
+            self.evict();
+        }
+    }
+
+    fn evict(&mut self) {
+        let Some(key) = self.queue.pop_front() else { return };
+        match self.entries.get_mut(&key) {
+            Some(entry) if entry.asked_for => {
+                entry.asked_for = false;
+                self.queue.push_back(key);
+            }
+            Some(_) | None => drop(self.entries.remove(&key)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gitring_git::repository::Environment;
+
+    /// Goal: the bound holds, and what is asked for again and again stays.
+    #[test]
+    fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut init = std::process::Command::new("git");
+        crate::storage::tests::run(init.args(["init", "-q", "--bare"]).arg(dir.path()));
+        let repository = Arc::new(Repository::open(dir.path(), Environment::default()).unwrap());
+        let identity = Identity::of(dir.path().to_owned()).unwrap();
+        let key = |name: &str| Key {
+            storage: StorageName::parse("default").unwrap(),
+            path: RelativePath::parse(name).unwrap(),
+        };
+        let mut cache = Cache::new(3);
+        cache.put(key("kept"), identity.clone(), Arc::clone(&repository));
+        for number in 0..100 {
+            assert!(cache.get(&key("kept"), &identity).is_some(), "round {number}");
+            cache.put(key(&number.to_string()), identity.clone(), Arc::clone(&repository));
+            assert!(cache.entries.len() <= 3 && cache.queue.len() == cache.entries.len());
+        }
+        assert!(cache.get(&key("0"), &identity).is_none());
+    }
+}
