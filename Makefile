@@ -1,0 +1,46 @@
+# The two commands of the README are `make demo` and `make test`; the others stand behind them.
+#
+# Everything is built with the locked dependencies. `tests/prepare` installs what a fresh Debian 12
+# lacks (git, a C compiler, rustfmt, clippy) or says what is missing and stops.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+RELEASE_NODE := $(TARGET_DIR)/release/gitring-node
+
+# Built git source tree for `make git-suite`, and its scripts.
+GIT_SOURCE ?=
+SCRIPTS ?=
+
+# Bare repositories for `make real-repos`, and one for the clones of `make perf` (optional).
+REPOS ?=
+REPO ?=
+
+.PHONY: demo test bench git-suite perf real-repos prepare node
+
+demo: prepare
+	@$(CARGO) build --release --locked --quiet -p gitring-node
+	@$(RELEASE_NODE) demo
+
+test:
+	@tests/prepare --lints
+	@tests/check
+
+bench: prepare
+	@$(CARGO) bench --locked -p gitring-benches
+
+git-suite: node
+	@test -n "$(GIT_SOURCE)" || { echo "usage: make git-suite GIT_SOURCE=/path/to/built/git"; exit 2; }
+	@tests/git-suite --node $(abspath $(RELEASE_NODE)) $(GIT_SOURCE) $(SCRIPTS)
+
+perf: node
+	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin measure -- $(REPO)
+
+real-repos: node
+	@test -n "$(REPOS)" || { echo "usage: make real-repos REPOS='/path/a.git /path/b.git'"; exit 2; }
+	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin real-repos -- $(REPOS)
+
+node: prepare
+	@$(CARGO) build --release --locked -p gitring-node
+
+prepare:
+	@tests/prepare

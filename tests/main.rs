@@ -1,0 +1,16 @@
+//! End to end: stock git clients against the built `gitring-node`, and the rules of the tree.
+//!
+//! Always true:
+//! - Every test works in a temporary directory of its own and leaves no process behind.
+//! - What is compared is what git itself says about both sides.
+//!
+//! Never here: mocks.
+
+mod concurrent_writer;
+mod differential;
+mod drain;
+mod fetch;
+mod hostile;
+mod protocol;
+mod stdio_environment;
+mod tidy;
