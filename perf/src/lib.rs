@@ -1,0 +1,13 @@
+//! Measurements of the node beside stock git: programs in `bin/`, results in `results/`.
+//!
+//! Always true:
+//! - Figures are ratios of runs that alternate in one process; the spread of repeated stock runs
+//!   stands beside them as the noise floor.
+//! - A result names machine, kernel, git version and commit.
+//!
+//! Never here: assertions about correctness; tests/ holds those.
+
+pub mod bars;
+pub mod machine;
+pub mod matrix;
+pub mod series;
