@@ -99,8 +99,8 @@ pub struct Exit {
 pub struct Child {
     /// Taken by whoever writes; dropping it is the child's end of file.
     pub stdin: Option<pipe::Sender>,
-    /// What the child answers.
-    pub stdout: pipe::Receiver,
+    /// What the child answers; taken by whoever reads.
+    pub stdout: Option<pipe::Receiver>,
     /// What the child complains about.
     pub stderr: pipe::Receiver,
     life: Life,
@@ -243,7 +243,7 @@ impl Child {
         let _ = rustix::pipe::fcntl_setpipe_size(&stdout, STDOUT_PIPE_BYTES);
         Ok(Self {
             stdin: Some(pipe::Sender::from_owned_fd(stdin)?),
-            stdout: pipe::Receiver::from_owned_fd(stdout)?,
+            stdout: Some(pipe::Receiver::from_owned_fd(stdout)?),
             stderr: pipe::Receiver::from_owned_fd(stderr)?,
             life,
         })

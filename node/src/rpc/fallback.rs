@@ -68,7 +68,7 @@ async fn run(
 ) -> Result<(u64, String), FetchError> {
     let mut feeding = pin!(feed(child.stdin.take(), already_read, input));
     let stderr = &mut child.stderr;
-    let stdout = &mut child.stdout;
+    let stdout = child.stdout.take();
     let mut relaying = pin!(async {
         tokio::try_join!(relay(stdout, output), async {
             gather(stderr).await.map_err(FetchError::Pipe)
@@ -108,7 +108,11 @@ async fn feed(
     }
 }
 
-async fn relay(stdout: &mut pipe::Receiver, output: &mut impl Output) -> Result<u64, FetchError> {
+async fn relay(
+    stdout: Option<pipe::Receiver>,
+    output: &mut impl Output,
+) -> Result<u64, FetchError> {
+    let Some(mut stdout) = stdout else { return Ok(0) };
     let mut sent_bytes = 0;
     let mut buffer = BytesMut::new();
     loop {

@@ -13,6 +13,7 @@
 //! Never here: HTTP, how refs and objects are read.
 
 mod buffers;
+mod flow;
 mod pack;
 mod packets;
 

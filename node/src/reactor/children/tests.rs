@@ -21,7 +21,7 @@ fn shell(script: &str) -> ChildCommand {
 
 async fn line(child: &mut Child) -> String {
     let mut line = String::new();
-    while let Ok(byte) = child.stdout.read_u8().await {
+    while let Ok(byte) = child.stdout.as_mut().unwrap().read_u8().await {
         if byte == b'\n' {
             break;
         }
@@ -53,7 +53,7 @@ fn exit_status_cpu_time_and_environment_come_back() {
                       grep -v PWD; exit 7";
         let mut child = children.spawn(shell(script)).await.unwrap();
         let mut out = String::new();
-        child.stdout.read_to_string(&mut out).await.unwrap();
+        child.stdout.as_mut().unwrap().read_to_string(&mut out).await.unwrap();
         let exit = child.wait().await.unwrap();
         assert_eq!(out, "PATH=/usr/bin:/bin\n");
         assert_eq!(exit.status.code(), Some(7));

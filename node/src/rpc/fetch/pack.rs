@@ -13,6 +13,7 @@
 //! Never here: which objects the pack holds.
 
 use super::buffers::{Buffer, PACKETS};
+use super::flow::Flow;
 use super::{Conversation, FetchError};
 use crate::reactor::children::{Child, ChildCommand, CommandName, Exit};
 use crate::rpc::wire::{Input, Output};
@@ -26,14 +27,10 @@ use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes of progress or complaints that are read at once.
 const STDERR_BYTES: usize = 4_096;
-
-/// git writes packs in pieces of 8 KiB. Letting its pipe (1 MiB) fill for a moment makes one
-/// large read of a hundred small ones; the pipe is not full before 2 ms at 500 MB/s.
-const GATHER: Duration = Duration::from_millis(1);
 
 /// What git tells clients when its own child dies.
 const ABORTED: &str = "aborting due to possible repository corruption on the remote side.";
@@ -48,15 +45,14 @@ enum Ready {
 /// The reading end of a pack, and the buffer that it is framed in.
 struct Stream {
     child: Child,
+    /// The child's standard output.
+    pack: Flow,
     sideband: Option<Width>,
     buffer: Option<Buffer>,
     /// Packets of the buffer that are full.
     packets: usize,
     /// Bytes of the packet that is being filled.
     filled_bytes: usize,
-    /// Something of the pack was sent.
-    started: bool,
-    stdout_open: bool,
     stderr_open: bool,
 }
 
@@ -111,15 +107,14 @@ async fn feed(stdin: Option<pipe::Sender>, input: Vec<u8>) -> Result<(), FetchEr
 // === impl Stream ===
 
 impl Stream {
-    fn new(child: Child, sideband: Option<Width>) -> Self {
+    fn new(mut child: Child, sideband: Option<Width>) -> Self {
         Self {
+            pack: child.stdout.take().map_or(Flow::Ended, Flow::Watched),
             child,
             sideband,
             buffer: None,
             packets: 0,
             filled_bytes: 0,
-            started: false,
-            stdout_open: true,
             stderr_open: true,
         }
     }
@@ -131,7 +126,7 @@ impl Stream {
     ) -> Result<(), FetchError> {
         let keep_alive = conversation.settings.keep_alive.filter(|_| self.sideband.is_some());
         let mut last_sent = Instant::now();
-        while self.stdout_open || self.stderr_open {
+        while self.pack.is_open() || self.stderr_open {
             let sent_before = conversation.summary.response_bytes;
             match self.ready(keep_alive.map(|pause| last_sent + pause)).await {
                 Ready::Pack => self.take_pack(conversation).await?,
@@ -156,35 +151,29 @@ impl Stream {
         tokio::select! {
             biased;
             _ = self.child.stderr.readable(), if self.stderr_open => Ready::Complaint,
-            _ = self.child.stdout.readable(), if self.stdout_open => Ready::Pack,
+            () = self.pack.ready(), if self.pack.is_open() => Ready::Pack,
             () = sleep_until(silence.unwrap_or(far)) => Ready::Silence,
         }
     }
 
-    /// Reads what the pipe holds, sends what fills a buffer; the first bytes go at once.
+    /// Sends what the pipe holds: full buffers, and what is left in the end.
     async fn take_pack<I: Input, O: Output>(
         &mut self,
         conversation: &mut Conversation<'_, I, O>,
     ) -> Result<(), FetchError> {
-        if self.started {
-            sleep(GATHER).await;
-        }
+        let mut brought_anything = false;
         loop {
             let buffer = self.buffer.get_or_insert_with(|| conversation.services.buffers.take());
             let space = space(buffer, self.sideband, self.packets, self.filled_bytes);
-            match self.child.stdout.try_read(space) {
-                Ok(0) => {
-                    self.stdout_open = false;
-                    return Ok(());
-                }
-                Ok(read) => self.filled(read),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(FetchError::Pipe(error)),
-            }
+            let Some(read) = self.pack.read(space).map_err(FetchError::Pipe)? else { break };
+            brought_anything = true;
+            self.filled(read);
             if self.packets == packets_max(self.sideband) {
                 self.send_filled(conversation, false).await?;
             }
         }
+        let pack = std::mem::replace(&mut self.pack, Flow::Ended);
+        self.pack = pack.settle(brought_anything).map_err(FetchError::Pipe)?;
         // A slow producer's bytes must not wait for a full buffer.
         if self.has_data() {
             self.send_filled(conversation, false).await?;
@@ -215,7 +204,6 @@ impl Stream {
         let Some(mut buffer) = self.buffer.take() else { return Ok(()) };
         let (packets, filled_bytes) = (self.packets, self.filled_bytes);
         (self.packets, self.filled_bytes) = (0, 0);
-        self.started = true;
         let length_bytes = match self.sideband {
             Some(width) => frame(&mut buffer, width, packets, filled_bytes),
             None => packets * payload_bytes_max(None) + filled_bytes,
