@@ -118,7 +118,7 @@ impl Node {
             metrics: FetchMetrics::register(&registry),
             buffers: Buffers::default(),
             agent: rpc::agent(),
-            trace2: None,
+            trace: None,
             explain_errors: true,
         };
         let listener = listener::tcp(config.gateway.listen_addr)?;

@@ -18,11 +18,12 @@ mod pack;
 mod packets;
 
 pub use buffers::Buffers;
+pub(crate) use pack::ABORTED;
 
 use self::packets::Packets;
 use super::Services;
 use super::fallback::{self, Handover};
-use super::trace2::Found;
+use super::trace::Found;
 use super::wire::{Call, FetchError, Input, NoInput, Operation, Output, Summary};
 use bytes::Bytes;
 use gitring_git::history::Cancel;
@@ -113,11 +114,19 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
         loop {
             let told = !step.send.is_empty();
             if told {
+                if let Some(trace) = &self.services.trace {
+                    trace.sent(&step.send);
+                }
                 self.send(std::mem::take(&mut step.send)).await?;
             }
             step = match step.next {
                 Next::Read => match self.packets.next().await? {
-                    Some(packet) => machine.on(Event::Packet(packet.packet())),
+                    Some(packet) => {
+                        if let Some(trace) = &self.services.trace {
+                            trace.received(packet.packet());
+                        }
+                        machine.on(Event::Packet(packet.packet()))
+                    }
                     None => machine.on(Event::End),
                 },
                 Next::Ask(question) => {
@@ -164,8 +173,8 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
             *desk = Some(at_work);
             return Ok(answer);
         }
-        let traced = match (&self.services.trace2, &question) {
-            (Some(trace2), Question::Fetch(fetch)) => Some((trace2, fetch.needs.clone())),
+        let traced = match (&self.services.trace, &question) {
+            (Some(trace), Question::Fetch(fetch)) => Some((trace, fetch.needs.clone())),
             (Some(_) | None, _) => None,
         };
         let work = move || {
@@ -175,8 +184,8 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
         let (back, answer) = self.services.workers.run(work).await?;
         *desk = Some(back);
         let answer = answer?;
-        if let (Some((trace2, needs)), Answer::Fetch(answer)) = (traced, &answer) {
-            trace2.fetch_info(&needs, found(&needs, answer));
+        if let (Some((trace, needs)), Answer::Fetch(answer)) = (traced, &answer) {
+            trace.fetch_info(&needs, found(&needs, answer));
         }
         Ok(answer)
     }

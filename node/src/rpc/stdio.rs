@@ -8,9 +8,9 @@
 mod streams;
 
 use self::streams::{Stdin, Stdout};
-use super::fetch::Buffers;
+use super::fetch::{ABORTED, Buffers};
 use super::git::{CHILD_MARK, Git, Surroundings};
-use super::trace2::Trace2;
+use super::trace::Trace;
 use super::wire::{Call, FetchError, Operation, Summary};
 use super::{FetchMetrics, Services, fetch};
 use crate::reactor::children::Children;
@@ -107,7 +107,7 @@ fn prepare(arguments: &Arguments) -> Result<(Services, Call), String> {
         buffers: Buffers::default(),
         agent: variable("GIT_USER_AGENT")
             .map_or_else(super::agent, |agent| agent.to_string_lossy().into_owned()),
-        trace2: Trace2::to(variable("GIT_TRACE2_EVENT").as_deref()).map(Arc::new),
+        trace: Trace::from_variables(variable).map(Arc::new),
         explain_errors: false,
     };
     Ok((services, call))
@@ -136,6 +136,10 @@ fn serve(arguments: &Arguments, services: Services, call: Call) -> Result<(), St
         // Said by git already, with its own `fatal: `.
         Err(FetchError::Child { complaint, .. }) => {
             Err(complaint.strip_prefix("fatal: ").unwrap_or(&complaint).to_owned())
+        }
+        Err(FetchError::Pack(_)) => {
+            eprintln!("error: git upload-pack: git-pack-objects died with error.");
+            Err(format!("git upload-pack: {ABORTED}"))
         }
         Err(FetchError::Client(failure)) => Err(failure.to_string()),
         Err(other) => Err(log::chain(&other)),

@@ -108,6 +108,9 @@ pub enum FetchError {
     /// git's pipes failed.
     #[error("talk to git")]
     Pipe(#[source] io::Error),
+    /// `git pack-objects` gave up.
+    #[error("git pack-objects died: {0}")]
+    Pack(ExitStatus),
     /// git gave up.
     #[error("git ended with {status}: {complaint}")]
     Child {

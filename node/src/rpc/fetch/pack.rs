@@ -33,7 +33,8 @@ use tokio::time::{Instant, sleep_until};
 const STDERR_BYTES: usize = 4_096;
 
 /// What git tells clients when its own child dies.
-const ABORTED: &str = "aborting due to possible repository corruption on the remote side.";
+pub(crate) const ABORTED: &str =
+    "aborting due to possible repository corruption on the remote side.";
 
 /// What became readable.
 enum Ready {
@@ -258,7 +259,7 @@ impl Stream {
             sideband::push(&mut framed, Band::Error, width, ABORTED.as_bytes());
             conversation.send(BytesMut::from(&framed[..]).freeze()).await?;
         }
-        Err(FetchError::Child { status: exit.status, complaint: ABORTED.into() })
+        Err(FetchError::Pack(exit.status))
     }
 }
 

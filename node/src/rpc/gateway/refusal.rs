@@ -58,6 +58,7 @@ impl Refusal {
             | FetchError::Config(_)
             | FetchError::Desk(_)
             | FetchError::Pipe(_)
+            | FetchError::Pack(_)
             | FetchError::Child { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the fetch failed on the server")
             }
