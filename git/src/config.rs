@@ -39,12 +39,16 @@ pub(crate) struct Entry {
 
 /// A value that cannot be read as the type that its key demands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("bad value '{value}' for '{key}'")]
+#[error("unable to parse '{key}': {}", describe(value))]
 pub struct BadValue {
     /// The normalised key.
     pub key: String,
     /// The value as text; empty where it was left out.
     pub value: String,
+}
+
+fn describe(value: &str) -> String {
+    if value.is_empty() { "missing value".to_owned() } else { format!("bad value '{value}'") }
 }
 
 /// Why configuration could not be loaded.

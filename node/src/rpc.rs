@@ -14,7 +14,7 @@ pub mod fetch;
 pub mod gateway;
 pub mod git;
 pub mod stdio;
-pub mod trace2;
+pub mod trace;
 pub mod wire;
 
 use crate::reactor::children::Children;
@@ -23,7 +23,7 @@ use fetch::Buffers;
 use git::Git;
 use prometheus::{IntCounterVec, Opts, Registry};
 use std::sync::Arc;
-use trace2::Trace2;
+use trace::Trace;
 
 /// What a call may use. Every reactor holds a clone; the pools behind it are the process's.
 #[derive(Debug, Clone)]
@@ -40,8 +40,8 @@ pub struct Services {
     pub buffers: Buffers,
     /// The value of the `agent` capability.
     pub agent: String,
-    /// git's events of a drop-in's caller.
-    pub trace2: Option<Arc<Trace2>>,
+    /// What the caller of a drop-in traces.
+    pub trace: Option<Arc<Trace>>,
     /// Clients are told why they were refused, also where git just hangs up.
     pub explain_errors: bool,
 }
