@@ -13,7 +13,7 @@ use gitring_git::config::Config;
 use gitring_git::pack_request::PackRequest;
 use gitring_git::pkt_line::{self, Decoded};
 use gitring_git::upload_pack::boundary::Boundary;
-use gitring_git::upload_pack::desk::{Acknowledgments, FetchAnswer, HaveAnswer, HavesAnswer};
+use gitring_git::upload_pack::question::{Acknowledgments, FetchAnswer, HaveAnswer, HavesAnswer};
 use gitring_git::upload_pack::{
     Answer, Event, Mode, Next, Question, Server, Settings, Step, UploadPack, Version,
 };
@@ -136,10 +136,10 @@ impl World {
             Question::Advertise { capabilities } => {
                 let mut lines = Vec::new();
                 pkt_line::push_text(&mut lines, format_args!("{capabilities}\n"));
-                Answer::Lines([&lines, pkt_line::FLUSH].concat())
+                Answer::Lines([&lines, pkt_line::FLUSH].concat().into())
             }
             Question::LsRefs(_) | Question::ObjectInfo(_) => {
-                Answer::Lines(pkt_line::FLUSH.to_vec())
+                Answer::Lines(pkt_line::FLUSH.into())
             }
             Question::Boundary(needs) => match needs.wants.iter().find(|want| !Self::has(want)) {
                 Some(want) if want.as_slice()[1] == 0 => Answer::RefusedQuietly("no".into()),

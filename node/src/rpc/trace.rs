@@ -5,7 +5,6 @@
 //! else.
 //! Never here: git's other events and targets; the server traces nothing.
 
-use bstr::ByteSlice;
 use gitring_daemon::log::timestamp;
 use gitring_git::pkt_line::{self, Decoded, Packet};
 use gitring_git::upload_pack::arguments::Needs;
@@ -80,10 +79,10 @@ impl Trace {
     fn packet(&self, direction: char, packet: Packet<'_>) {
         let Some(target) = &self.packets else { return };
         let text = match packet {
-            Packet::Data(payload) => pkt_line::chomp(payload).to_str_lossy(),
-            Packet::Flush => "0000".into(),
-            Packet::Delimiter => "0001".into(),
-            Packet::ResponseEnd => "0002".into(),
+            Packet::Data(payload) => printable(pkt_line::chomp(payload)),
+            Packet::Flush => "0000".to_owned(),
+            Packet::Delimiter => "0001".to_owned(),
+            Packet::ResponseEnd => "0002".to_owned(),
         };
         let time = match self.is_bare {
             true => String::new(),
@@ -117,6 +116,18 @@ impl Target {
     }
 }
 
+/// Everything but printable ASCII as an octal escape, as git writes it.
+fn printable(payload: &[u8]) -> String {
+    let mut text = String::with_capacity(payload.len());
+    for byte in payload {
+        match byte {
+            b' '..=b'~' => text.push(char::from(*byte)),
+            _ => text.push_str(&format!("\\{byte:o}")),
+        }
+    }
+    text
+}
+
 fn fetch_info(needs: &Needs, found: Found, time: &str, pid: u32) -> String {
     // Names of filters are fixed words: nothing in the line needs quoting.
     let filter = needs.filter.as_ref();
@@ -141,6 +152,11 @@ fn fetch_info(needs: &Needs, found: Found, time: &str, pid: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_is_one_line_of_text() {
+        assert_eq!(printable(b"1 HEAD\0multi_ack \xc3"), "1 HEAD\\0multi_ack \\303");
+    }
 
     #[test]
     fn a_fetch_is_one_line() {
