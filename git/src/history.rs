@@ -17,9 +17,8 @@ use gix_object::Kind;
 use crate::ObjectId;
 use crate::objects::{Store, StoreError};
 
-/// Commits that one request may load: 50 million, about 5 GB of memory, is beyond any repository
-/// that a walk in process should touch.
-const COMMITS_MAX: usize = 50_000_000;
+/// Commits that one request may load: 10 million take about 1.3 GB. Linux has 1.4 million.
+const COMMITS_MAX: usize = 10_000_000;
 
 /// Why a walk ended early.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ mod path;
 
 pub use self::path::{BadRelativePath, RelativePath};
 
-use self::cache::{Cache, Identity, Key};
+use self::cache::{Cache, CacheLimits, Identity, Key};
 use crate::reactor::workers::{WorkerError, Workers};
 use gitring_git::repository::{Environment, Repository, RepositoryError, Snapshot};
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Repositories kept open. An idle one costs its ref snapshot and its maps.
 const CACHE_ENTRIES_MAX: usize = 4096;
+/// Refs in their snapshots: about 250 MB.
+const CACHE_REFS_MAX: usize = 1_000_000;
 
 /// The name of a storage: not empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,7 +161,10 @@ fn nested(a: &Path, b: &Path) -> bool {
 impl Repositories {
     /// `environment` is what every repository is opened with.
     pub fn new(storages: Storages, environment: Environment, workers: Workers) -> Self {
-        let cache = Arc::new(Mutex::new(Cache::new(CACHE_ENTRIES_MAX)));
+        let cache = Arc::new(Mutex::new(Cache::new(CacheLimits {
+            entries_max: CACHE_ENTRIES_MAX,
+            refs_max: CACHE_REFS_MAX,
+        })));
         Self { storages, environment, workers, cache }
     }
 
@@ -176,8 +181,9 @@ impl Repositories {
         let (root, this) = (root.to_owned(), self.clone());
         let key = Key { storage: storage.clone(), path: path.clone() };
         let work = move || {
-            let repository = this.look_up(key, &root)?;
+            let repository = this.look_up(key.clone(), &root)?;
             let snapshot = repository.snapshot().map_err(OpenError::of)?;
+            this.lock().weigh(&key, snapshot.refs.len());
             Ok(Opened { repository, snapshot })
         };
         self.workers.run(work).await?

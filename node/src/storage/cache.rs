@@ -1,8 +1,8 @@
 //! Which repositories are open.
 //!
 //! Always true:
-//! - at most `entries_max` entries; the one that was not asked for longest goes first, roughly
-//!   (second chance);
+//! - at most `entries_max` entries, whose snapshots have at most `refs_max` refs together; the one
+//!   that was not asked for longest goes first, roughly (second chance);
 //! - an entry is served only for the very directory it was opened from: one that was deleted and
 //!   created again at the same path is another.
 
@@ -33,9 +33,20 @@ pub(super) struct Identity {
     born: SystemTime,
 }
 
+/// What opened repositories may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CacheLimits {
+    /// Repositories.
+    pub(super) entries_max: usize,
+    /// Refs of their last snapshots: 250 bytes each, with the names.
+    pub(super) refs_max: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Cache {
-    entries_max: usize,
+    limits: CacheLimits,
+    /// Refs of all entries.
+    refs: usize,
     entries: HashMap<Key, Entry>,
     /// Every key of `entries`, once each.
     queue: VecDeque<Key>,
@@ -46,6 +57,7 @@ struct Entry {
     identity: Identity,
     repository: Arc<Repository>,
     asked_for: bool,
+    refs: usize,
 }
 
 // === impl Identity ===
@@ -72,8 +84,8 @@ impl Identity {
 // === impl Cache ===
 
 impl Cache {
-    pub(super) fn new(entries_max: usize) -> Self {
-        Self { entries_max, entries: HashMap::new(), queue: VecDeque::new() }
+    pub(super) fn new(limits: CacheLimits) -> Self {
+        Self { limits, refs: 0, entries: HashMap::new(), queue: VecDeque::new() }
     }
 
     pub(super) fn get(&mut self, key: &Key, identity: &Identity) -> Option<Arc<Repository>> {
@@ -83,12 +95,25 @@ impl Cache {
     }
 
     pub(super) fn put(&mut self, key: Key, identity: Identity, repository: Arc<Repository>) {
-        let entry = Entry { identity, repository, asked_for: false };
-        if self.entries.insert(key.clone(), entry).is_some() {
+        let entry = Entry { identity, repository, asked_for: false, refs: 0 };
+        if let Some(replaced) = self.entries.insert(key.clone(), entry) {
+            self.refs -= replaced.refs;
             return;
         }
         self.queue.push_back(key);
-        while self.entries.len() > self.entries_max {
+        self.shrink();
+    }
+
+    /// The repository's snapshot has so many refs now. One that has too many by itself is not kept.
+    pub(super) fn weigh(&mut self, key: &Key, refs: usize) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        self.refs = self.refs - entry.refs + refs;
+        entry.refs = refs;
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        while self.entries.len() > self.limits.entries_max || self.refs > self.limits.refs_max {
             self.evict();
         }
     }
@@ -100,7 +125,9 @@ impl Cache {
                 entry.asked_for = false;
                 self.queue.push_back(key);
             }
-            Some(_) | None => drop(self.entries.remove(&key)),
+            Some(_) | None => {
+                self.refs -= self.entries.remove(&key).map_or(0, |entry| entry.refs);
+            }
         }
     }
 }
@@ -122,7 +149,7 @@ mod tests {
             storage: StorageName::parse("default").unwrap(),
             path: RelativePath::parse(name).unwrap(),
         };
-        let mut cache = Cache::new(3);
+        let mut cache = Cache::new(CacheLimits { entries_max: 3, refs_max: 10 });
         cache.put(key("kept"), identity.clone(), Arc::clone(&repository));
         for number in 0..100 {
             assert!(cache.get(&key("kept"), &identity).is_some(), "round {number}");
@@ -130,5 +157,11 @@ mod tests {
             assert!(cache.entries.len() <= 3 && cache.queue.len() == cache.entries.len());
         }
         assert!(cache.get(&key("0"), &identity).is_none());
+        let left: Vec<Key> = cache.queue.iter().cloned().collect();
+        cache.weigh(&left[0], 4);
+        cache.weigh(&left[1], 4);
+        assert_eq!((cache.entries.len(), cache.refs), (3, 8));
+        cache.weigh(&left[2], 11);
+        assert!(cache.refs <= 10 && cache.get(&left[2], &identity).is_none());
     }
 }
