@@ -76,11 +76,6 @@ impl Snapshot {
         &rest[..rest.partition_point(|one| one.name.starts_with(prefix))]
     }
 
-    /// The refs of a namespace; their names are full ones.
-    pub fn refs_of(&self, namespace: &Namespace) -> &[Ref] {
-        self.with_prefix(&[namespace.prefix().as_bytes(), b"refs/"].concat())
-    }
-
     /// HEAD of a namespace; a symbolic one has the full name of its target.
     pub fn head_of(&self, namespace: &Namespace) -> Head {
         if namespace.prefix().is_empty() {
@@ -96,16 +91,6 @@ impl Snapshot {
     /// The git directory; of a linked worktree its own.
     pub fn git_dir(&self) -> &Path {
         &self.places.git_dir
-    }
-
-    /// The directory of refs and configuration, shared by all worktrees.
-    pub fn common_dir(&self) -> &Path {
-        &self.places.common_dir
-    }
-
-    /// The `objects` directory, or what the environment names in its stead.
-    pub fn objects_dir(&self) -> &Path {
-        &self.places.objects_dir
     }
 }
 

@@ -35,7 +35,7 @@ fn check(sandbox: &Sandbox, settings: &[(&str, &str)], namespace: &str) {
     let rules = HideRules::from_config(&config, "uploadpack").unwrap();
     let namespace = Namespace::parse(namespace.as_bytes()).unwrap();
     let ours: Vec<String> = snapshot
-        .refs_of(&namespace)
+        .with_prefix(&namespace.full_name("refs/".into()))
         .iter()
         .filter_map(|one| {
             let full = one.name.as_bstr();

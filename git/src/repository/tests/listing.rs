@@ -130,7 +130,11 @@ fn namespaces_have_refs_and_a_head() {
     let snapshot = sandbox.open().snapshot().unwrap();
     let namespace = Namespace::parse(b"a//b/").unwrap();
     assert_eq!(namespace.prefix(), space);
-    let names: Vec<_> = snapshot.refs_of(&namespace).iter().map(|one| &one.name).collect();
+    let names: Vec<_> = snapshot
+        .with_prefix(&namespace.full_name("refs/".into()))
+        .iter()
+        .map(|one| &one.name)
+        .collect();
     assert_eq!(names, [&format!("{space}refs/heads/main")]);
     let target = format!("{space}refs/heads/main").into();
     let id = crate::ObjectId::from_hex(id.as_bytes()).ok();

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Packets of side-band-64k that one buffer holds: four are 256 KiB, one large vectored write.
 pub(super) const PACKETS: usize = 4;
 const BUFFER_BYTES: usize = PACKETS * gitring_git::pkt_line::PACKET_BYTES_MAX;
-/// Idle buffers that are kept: 4 MiB a reactor.
+/// Idle buffers that are kept: 4 MiB.
 const IDLE_MAX: usize = 16;
 
-/// The buffers of one reactor.
+/// The buffers of the process; its clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Buffers {
     idle: Arc<Mutex<Vec<Box<[u8]>>>>,
