@@ -1,0 +1,29 @@
+//! What a client sends, through the filter: same length, same bytes but for `%`, however it comes.
+
+#![no_main]
+
+use gitring_proto::authority::Filter;
+use libfuzzer_sys::fuzz_target;
+
+/// Passes `sent` in pieces of `piece_bytes`.
+fn pass(sent: &[u8], piece_bytes: usize) -> Vec<u8> {
+    let (mut filter, mut held, mut passed) = (Filter::default(), Vec::new(), Vec::new());
+    for piece in sent.chunks(piece_bytes) {
+        held.extend_from_slice(piece);
+        let ready = filter.look(&mut held);
+        passed.extend(held.drain(..ready));
+    }
+    passed.extend(held);
+    passed
+}
+
+fuzz_target!(|data: (u8, &[u8])| {
+    let (piece_bytes, frames) = data;
+    let sent = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frames].concat();
+    let whole = pass(&sent, sent.len());
+    assert_eq!(whole, pass(&sent, usize::from(piece_bytes).max(1)));
+    assert_eq!(whole.len(), sent.len());
+    for (before, after) in sent.iter().zip(&whole) {
+        assert!(before == after || (*before, *after) == (b'%', b'-'));
+    }
+});
