@@ -5,14 +5,22 @@
 //! - [`duration`]: durations as Go writes them (`1m30s`);
 //! - [`log`]: one line per event, text or JSON, with Gitaly's field names;
 //! - [`listener`]: listening sockets;
+//! - [`authority`]: requests over unix sockets, made readable for HTTP/2;
+//! - [`mux`]: many streams over one connection, driven on its thread;
+//! - [`sidechannel`]: both ends of the streams that carry packs beside gRPC;
+//! - [`client`]: calls to a Gitaly, and back to a client on its own connection;
 //! - [`drain`]: how a service ends: stop accepting, let finish, cancel;
 //! - [`metrics`]: the registry and the endpoint that serves it.
 //!
 //! Never here: Git, gRPC methods, what a service does.
 
+pub mod authority;
+pub mod client;
 pub mod drain;
 pub mod duration;
 pub mod listener;
 pub mod log;
 pub mod metrics;
+pub mod mux;
 pub mod settings;
+pub mod sidechannel;

@@ -286,6 +286,13 @@ fn is_plain(byte: u8) -> bool {
 /// Writes a JSON string (RFC 8259 §7); logfmt readers take the same escapes.
 fn quote(out: &mut String, value: &str) {
     out.push('"');
+    let is_plain = |byte: u8| byte >= 0x20 && byte != 0x7f && byte != b'"' && byte != b'\\';
+    // Nearly every value.
+    if value.bytes().all(is_plain) {
+        out.push_str(value);
+        out.push('"');
+        return;
+    }
     for char in value.chars() {
         match char {
             '"' => out.push_str("\\\""),

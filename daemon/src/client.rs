@@ -1,0 +1,194 @@
+//! A client of a Gitaly, and of the gRPC that a client serves on its own connection.
+//!
+//! ```text
+//!   Client::connect       gRPC on the connection itself
+//!   Client::connect_mux   "backchannel", yamux: gRPC on the first stream of ours;
+//!                         streams of the server: sidechannels, or gRPC that it calls here
+//!   over                  the server's side of that: gRPC on a stream towards the client
+//! ```
+//!
+//! Always true:
+//! - a client and everything that runs for it stay on one thread; all of it ends when the last
+//!   clone is dropped, calls that are being answered included;
+//! - every request has a token of its own age;
+//! - a server that answers nothing for 40 seconds is given up, and its calls fail.
+//!
+//! Never here: reconnecting (a client of a lost connection fails every call), and the choice of a
+//! server.
+
+mod accept;
+mod address;
+mod call;
+mod tasks;
+
+#[cfg(test)]
+mod tests;
+
+use crate::mux::{self, Limits, Mux, MuxError, Role};
+use crate::sidechannel::{Registry, Waiter};
+use call::{Pings, Sender, Transport};
+use gitring_proto::listenmux::BACKCHANNEL;
+use gitring_proto::token::Secret;
+use gitring_proto::yamux;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tasks::Tasks;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tonic::service::Routes;
+
+pub use address::{Address, AddressError};
+pub use call::Replies;
+
+/// What Go's client gives an attempt to connect.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The socket.
+    #[error("dial {address}")]
+    Dial {
+        /// Where to.
+        address: Address,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nobody answered.
+    #[error("dial {address}: no answer within {} seconds", CONNECT_MAX.as_secs())]
+    TimedOut {
+        /// Where to.
+        address: Address,
+    },
+    /// HTTP/2 did not begin.
+    #[error("begin HTTP/2")]
+    Http2(#[from] hyper::Error),
+    /// The mux did not begin.
+    #[error("open a stream for gRPC")]
+    Stream(#[from] yamux::OpenError),
+}
+
+/// Makes calls. A tonic client takes it: `RepositoryServiceClient::new(client.clone())`.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Rc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    transport: Transport,
+    /// None: no authentication.
+    secret: Option<Secret>,
+    /// Of connections with a mux.
+    registry: Option<Registry>,
+    /// Whatever runs for this client.
+    _tasks: Tasks,
+}
+
+/// A socket of any kind.
+trait Socket: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
+
+/// Calls a client back on its own connection. The stream is opened with the first call, and again
+/// after it broke. Gitaly authenticates no such calls.
+pub fn over(mux: Mux) -> Client {
+    let tasks = Tasks::default();
+    let transport = Transport::lazy(mux, tasks.executor());
+    Client { inner: Rc::new(Inner { transport, secret: None, registry: None, _tasks: tasks }) }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Connects without a mux: no sidechannels, no calls back. An empty token means no
+    /// authentication.
+    ///
+    /// To be called within a `LocalSet` or `LocalRuntime`, on which the connection then runs.
+    pub async fn connect(address: &Address, token: &[u8]) -> Result<Self, ConnectError> {
+        within(address, async {
+            let socket = dial(address).await?;
+            let tasks = Tasks::default();
+            let sender = call::handshake(socket, &tasks.executor(), Pings::Sent).await?;
+            Ok(Self::new(sender, token, None, tasks))
+        })
+        .await
+    }
+
+    /// Connects with a mux. `backchannel` answers what the server calls; without it every call is
+    /// answered with UNIMPLEMENTED.
+    pub async fn connect_mux(
+        address: &Address,
+        token: &[u8],
+        limits: Limits,
+        backchannel: Option<Routes>,
+    ) -> Result<Self, ConnectError> {
+        within(address, async {
+            let mut socket = dial(address).await?;
+            let failed = |source| ConnectError::Dial { address: address.clone(), source };
+            socket.write_all(BACKCHANNEL).await.map_err(failed)?;
+            let (mux, incoming, driver) = mux::start(socket, Role::Client, limits);
+            let tasks = Tasks::default();
+            let registry = Registry::default();
+            tasks.spawn(async { log_end(driver.await) });
+            tasks.spawn(accept::serve(
+                incoming,
+                registry.clone(),
+                backchannel.unwrap_or_default(),
+                tasks.executor(),
+            ));
+            let sender = call::handshake(mux.open().await?, &tasks.executor(), Pings::Sent).await?;
+            Ok(Self::new(sender, token, Some(registry), tasks))
+        })
+        .await
+    }
+
+    /// Claims a sidechannel for the next call: announce it in the call's metadata, and accept it
+    /// while the call runs. `None` on a connection without a mux.
+    pub fn sidechannel(&self) -> Option<Waiter> {
+        self.inner.registry.as_ref().map(Registry::register)
+    }
+
+    /// Whether calls can still be made. A connection that a peer cuts without a word is noticed
+    /// within 40 seconds.
+    pub fn is_open(&self) -> bool {
+        self.inner.transport.is_open()
+    }
+
+    fn new(sender: Sender, token: &[u8], registry: Option<Registry>, tasks: Tasks) -> Self {
+        let transport = Transport::Ready(sender);
+        let secret = Secret::new(token);
+        Self { inner: Rc::new(Inner { transport, secret, registry, _tasks: tasks }) }
+    }
+}
+
+async fn within<T>(
+    address: &Address,
+    connecting: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    tokio::time::timeout(CONNECT_MAX, connecting)
+        .await
+        .unwrap_or_else(|_| Err(ConnectError::TimedOut { address: address.clone() }))
+}
+
+async fn dial(address: &Address) -> Result<Box<dyn Socket>, ConnectError> {
+    let dialled: io::Result<Box<dyn Socket>> = match address {
+        Address::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.and_then(
+            |socket| -> io::Result<Box<dyn Socket>> {
+                // Small messages must not wait for acknowledgements of earlier ones.
+                socket.set_nodelay(true)?;
+                Ok(Box::new(socket))
+            },
+        ),
+        Address::Unix(path) => {
+            UnixStream::connect(path).await.map(|socket| -> Box<dyn Socket> { Box::new(socket) })
+        }
+    };
+    dialled.map_err(|source| ConnectError::Dial { address: address.clone(), source })
+}
+
+fn log_end(end: Result<(), MuxError>) {
+    if let Err(error) = end {
+        tracing::debug!(error = %error, "connection to a Gitaly ended");
+    }
+}
