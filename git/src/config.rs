@@ -11,7 +11,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 mod value;
-mod wildmatch;
+pub(crate) mod wildmatch;
 
 use std::ops::Range;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@
 //!       ├ pack_set ─ multi_pack_index, pack_index   id → pack, offset
 //!       │          └ chain ─ pack, inflate, delta, base_cache   offset → object
 //!       ├ loose           id → file
+//!       ├ prefix          first digits → ids
 //!       └ graphs ─ commit_graph, else parse   id → tree, parents, time
 //! ```
 //!
@@ -33,9 +34,10 @@ mod oid_table;
 mod pack;
 mod pack_index;
 mod pack_set;
-mod parse;
+pub(crate) mod parse;
+mod prefix;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::ObjectId;
 use crate::stamp::Stamp;
@@ -46,6 +48,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use gix_object::Kind;
+pub use prefix::Prefix;
 
 /// Largest object (or delta) that is read, in bytes. Objects of that size are streamed to clients
 /// as they lie in packs; only trees, commits and tags are ever read whole by walks.

@@ -6,7 +6,7 @@
 
 mod hidden;
 pub(crate) mod loose;
-pub(crate) mod name;
+pub mod name;
 mod namespace;
 pub(crate) mod packed;
 pub(crate) mod resolve;

@@ -4,6 +4,10 @@
 //! first of them was *settled* when it was read ([`Stamp::is_settled`]).
 //! Never here: what a path contains.
 
+mod resolution;
+
+pub use resolution::probe;
+
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
@@ -81,6 +85,15 @@ impl Stamp {
     /// Whether nothing stood at the path.
     pub fn is_absent(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// The same for a directory. One directory stays the same inode while its entries change, so
+    /// where the file system gives each change that follows a `stat` a time of its own
+    /// ([`probe`]), a stamp is settled as soon as it was taken. (A file is replaced by another
+    /// inode, whose first times are as coarse as ever.)
+    pub fn is_settled_directory(&self, read_at: SystemTime) -> bool {
+        self.0.is_some_and(|present| resolution::is_fine(present.device))
+            || self.is_settled(read_at)
     }
 
     /// Whether a change after `read_at` is certain to change this stamp: both of its times lie at

@@ -8,7 +8,7 @@
 const STEPS_MAX: usize = 1_000_000;
 
 /// Whether `text` as a whole matches `pattern`; in any case of letters if `fold`.
-pub(super) fn matches(pattern: &[u8], text: &[u8], fold: bool) -> bool {
+pub(crate) fn matches(pattern: &[u8], text: &[u8], fold: bool) -> bool {
     let mut steps = 0;
     Matcher { whole: pattern, fold }.from(0, text, &mut steps)
 }

@@ -1,5 +1,5 @@
 //! Inflated delta bases of all stores, so that reading a chain's members one after the other does
-//! not inflate its beginning each time.
+//! not inflate its beginning each time; and commits and tags that were read last.
 //!
 //! Always true: at most [`BYTES_MAX`] in the whole process; keys name a pack by its serial, which
 //! is never used twice, so a stale entry can only be evicted, never hit.

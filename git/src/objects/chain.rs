@@ -16,6 +16,8 @@ use std::sync::Arc;
 /// Deltas on the way from an object to its whole base. git writes at most 4,095
 /// (`pack.depth`'s ceiling); more than twice that is a cycle.
 const DELTAS_MAX: usize = 10_000;
+/// Of a commit or tag. Nearly all are smaller.
+const KEPT_BYTES_MAX: usize = 2_048;
 /// Two numbers of at most nine bytes each.
 const DELTA_SIZES_BYTES: usize = 18;
 
@@ -56,6 +58,7 @@ impl Chains<'_> {
             if let Form::Whole(kind) = entry.form {
                 let data = self.inflate(&entry)?;
                 if deltas.is_empty() {
+                    self.keep(offset, kind, &data);
                     return Ok(Object { kind, data });
                 }
                 break Base { kind, data: Arc::new(data) };
@@ -73,7 +76,17 @@ impl Chains<'_> {
             at = entry.offset;
         }
         let data = Arc::try_unwrap(base.data).unwrap_or_else(|shared| shared.to_vec());
+        self.keep(offset, base.kind, &data);
         Ok(Object { kind: base.kind, data })
+    }
+
+    /// Commits and tags are asked for again and again, and inflating one costs more than all else
+    /// that is done with it.
+    fn keep(&self, offset: u64, kind: Kind, data: &[u8]) {
+        if matches!(kind, Kind::Commit | Kind::Tag) && data.len() <= KEPT_BYTES_MAX {
+            let base = Base { kind, data: Arc::new(data.to_vec()) };
+            base_cache::insert((self.pack.serial(), offset), base);
+        }
     }
 
     fn kind_of(&self, mut entry: Entry) -> Result<Kind, StoreError> {

@@ -4,11 +4,13 @@
 //! Never here: packs.
 
 use super::inflate;
+use super::prefix::{Candidates, Prefix};
 use super::{Header, OBJECT_BYTES_MAX, Object, StoreError};
 use crate::ObjectId;
 use gix_object::Kind;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Enough of a file to inflate its header from: a dynamic block's own tables take under 400.
@@ -55,6 +57,26 @@ pub(super) fn read(path: &Path) -> Result<Option<Object>, StoreError> {
     }
     data.drain(..header_len);
     Ok(Some(Object { kind, data }))
+}
+
+/// Adds the ids of the files below `objects` that begin with `prefix`.
+pub(super) fn with_prefix(
+    objects: &Path,
+    prefix: &Prefix,
+    found: &mut Candidates,
+) -> Result<(), StoreError> {
+    let fan = prefix.first().as_slice()[0];
+    let dir = objects.join(format!("{fan:02x}"));
+    let Some(entries) = absent_is_none(&dir, std::fs::read_dir(&dir))? else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(|source| StoreError::Io { path: dir.clone(), source })?;
+        let hex = [format!("{fan:02x}").as_bytes(), entry.file_name().as_bytes()].concat();
+        let id = ObjectId::from_hex(&hex).ok().filter(|id| prefix.matches(id));
+        if id.is_some_and(|id| !found.add(id)) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn content(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {

@@ -9,6 +9,7 @@ use super::StoreError;
 use super::chunk_table::ChunkTable;
 use super::map::FileMap;
 use super::oid_table::{FANOUT_BYTES, ID_BYTES, OidTable, be_u32, be_u64};
+use super::prefix::{Candidates, Prefix};
 use crate::ObjectId;
 use std::ffi::OsString;
 use std::ops::Range;
@@ -63,6 +64,11 @@ impl MultiPackIndex {
             Some(Some(row)) => Ok(Some(row)),
             Some(None) => Err(self.map.corrupt(format!("no place for {id}"))),
         }
+    }
+
+    /// Adds the ids that begin with `prefix`.
+    pub(super) fn with_prefix(&self, prefix: &Prefix, found: &mut Candidates) {
+        self.layout.table.with_prefix(self.map.bytes(), prefix, found);
     }
 
     /// Whether the file became unreadable.

@@ -4,6 +4,7 @@
 //! Always true: no position at or above `count` is answered, whatever the bytes say.
 //! Never here: what a position stands for.
 
+use super::prefix::{Candidates, Prefix};
 use crate::ObjectId;
 use std::cmp::Ordering;
 
@@ -82,6 +83,31 @@ impl OidTable {
             }
         }
         None
+    }
+
+    /// Adds the ids that begin with `prefix`.
+    pub(super) fn with_prefix(&self, bytes: &[u8], prefix: &Prefix, found: &mut Candidates) {
+        let positions = self.first_from(bytes, prefix.first())..self.count;
+        let ids = positions.map_while(|position| self.id(bytes, position));
+        for id in ids.take_while(|id| prefix.matches(id)) {
+            if !found.add(id) {
+                return;
+            }
+        }
+    }
+
+    /// The position of the first id that is not lower than `id`.
+    fn first_from(&self, bytes: &[u8], id: &ObjectId) -> u32 {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.id(bytes, middle).is_some_and(|at| at < *id) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// The id at `position`.

@@ -6,6 +6,7 @@
 use super::StoreError;
 use super::map::FileMap;
 use super::oid_table::{FANOUT_BYTES, ID_BYTES, OidTable, be_u32, be_u64, id_at};
+use super::prefix::{Candidates, Prefix};
 use crate::ObjectId;
 use std::path::Path;
 
@@ -62,6 +63,11 @@ impl PackIndex {
             Some(Some(offset)) => Ok(Some(offset)),
             Some(None) => Err(self.map.corrupt(format!("no offset for {id}"))),
         }
+    }
+
+    /// Adds the ids that begin with `prefix`.
+    pub(super) fn with_prefix(&self, prefix: &Prefix, found: &mut Candidates) {
+        self.table.with_prefix(self.map.bytes(), prefix, found);
     }
 
     /// The checksum that the pack must end with.

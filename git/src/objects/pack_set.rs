@@ -9,6 +9,7 @@ use super::chain::Chains;
 use super::multi_pack_index::MultiPackIndex;
 use super::pack::Pack;
 use super::pack_index::PackIndex;
+use super::prefix::{Candidates, Prefix};
 use crate::ObjectId;
 use crate::stamp::Stamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -173,6 +174,22 @@ impl PackSet {
             }
         }
         failed.map_or(Ok(None), Err)
+    }
+
+    /// Adds the ids that begin with `prefix`. Indexes that cannot be read are passed over.
+    pub(super) fn with_prefix(&self, prefix: &Prefix, found: &mut Candidates) {
+        if let Some(midx) = &self.midx {
+            midx.index.with_prefix(prefix, found);
+        }
+        let covered = self.midx.as_ref().map(|midx| &midx.covered);
+        for (place, pack) in self.packs.iter().enumerate() {
+            if covered.is_some_and(|covered| covered[place]) {
+                continue;
+            }
+            if let Ok(index) = pack.index() {
+                index.with_prefix(prefix, found);
+            }
+        }
     }
 
     fn find_by_midx<T>(

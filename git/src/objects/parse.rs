@@ -4,13 +4,13 @@
 //! committer line that makes no sense gives time zero, never an error.
 //! Never here: messages, names, signatures.
 
-use super::Commit;
+use super::{Commit, Kind};
 use crate::ObjectId;
 
 const HEX_BYTES: usize = 40;
 
 /// Tree, parents and committer's time of a commit. `None` if the tree or a parent is malformed.
-pub(super) fn commit(data: &[u8]) -> Option<Commit> {
+pub(crate) fn commit(data: &[u8]) -> Option<Commit> {
     let (tree, mut rest) = id_line(data, b"tree ")?;
     let mut parents = Vec::new();
     while rest.starts_with(b"parent ") {
@@ -25,6 +25,14 @@ pub(super) fn commit(data: &[u8]) -> Option<Commit> {
 /// What a tag points to.
 pub(super) fn tag_target(data: &[u8]) -> Option<ObjectId> {
     id_line(data, b"object ").map(|(target, _)| target)
+}
+
+/// What a tag points to, and of which kind it says that is. `None` if git could not read the tag.
+pub(crate) fn tag_link(data: &[u8]) -> Option<(ObjectId, Kind)> {
+    let (target, rest) = id_line(data, b"object ")?;
+    let line = rest.strip_prefix(b"type ")?;
+    let (kind, rest) = line.split_at_checked(line.iter().position(|byte| *byte == b'\n')?)?;
+    rest.starts_with(b"\ntag ").then_some((target, Kind::from_bytes(kind).ok()?))
 }
 
 /// The id of a line `<name><hex>`, and what follows the line.

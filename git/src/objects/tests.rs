@@ -1,7 +1,7 @@
 //! Stores on disk against real git: layouts, damage, truncation, repacks under readers.
 
 mod damage;
-mod fixture;
+pub(crate) mod fixture;
 mod layouts;
 mod movement;
 mod truncation;

@@ -4,14 +4,16 @@
 //! Never here: hiding; a snapshot holds what exists, not what a client may see.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bstr::{BStr, BString, ByteSlice};
 
 use super::locate::Places;
 use super::memo::Memo;
 use crate::config::Config;
+use crate::mailmap;
 use crate::objects::Store;
+use crate::refs::loose::{self, Value};
 use crate::refs::{Head, Namespace, Ref};
 
 /// Refs, HEAD, configuration and objects of a repository at one time.
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub has_replace_refs: bool,
     /// Answers made from this snapshot.
     pub memo: Memo,
+    /// Looked for when it is first asked for.
+    pub(crate) mailmap: OnceLock<mailmap::Loaded>,
     pub(super) namespace_heads: Vec<(BString, Head)>,
     pub(super) places: Places,
 }
@@ -88,6 +92,25 @@ impl Snapshot {
         self.find(name.as_bstr()).map_or(Head::Missing, |head| Head::Detached(head.target))
     }
 
+    /// Whether something that git may take for a ref lies outside `refs/` under this name, such as
+    /// `FETCH_HEAD`. That is no part of the snapshot: the file is looked at now.
+    pub(crate) fn may_have_outside_refs(&self, name: &BStr) -> bool {
+        let is_other_worktree = |prefix: &&str| name.starts_with(prefix.as_bytes());
+        if ["main-worktree/", "worktrees/"].iter().any(is_other_worktree) {
+            return true;
+        }
+        let Ok(name) = name.to_os_str() else { return true };
+        // A worktree has pseudo refs of its own; other names are those of the common directory.
+        let Places { git_dir, common_dir, .. } = &self.places;
+        let is_ref = |dir: &Path| {
+            matches!(
+                loose::read_value(&dir.join(name)),
+                Ok(Some(Value::Direct(_) | Value::Symbolic(_)))
+            )
+        };
+        is_ref(git_dir) || (git_dir != common_dir && is_ref(common_dir))
+    }
+
     /// The git directory; of a linked worktree its own.
     pub fn git_dir(&self) -> &Path {
         &self.places.git_dir
@@ -112,7 +135,7 @@ impl Unsupported {
     }
 
     /// Whether refs and objects are stored in a way that is not read here.
-    pub(super) fn is_unreadable(self) -> bool {
+    pub fn is_unreadable(self) -> bool {
         self <= Self::Reftable
     }
 }

@@ -224,7 +224,11 @@ impl<'a> View<'a> {
                 let found = self.snapshot.find(target.as_ref());
                 Ok(Some((*id, found.and_then(|reference| reference.peeled))))
             }
-            Head::Detached(id) => Ok(Some((*id, self.snapshot.store.peel(id)?))),
+            // Told even if its object is gone, like any other ref.
+            Head::Detached(id) => match self.snapshot.store.peel(id) {
+                Err(StoreError::Object { .. }) => Ok(Some((*id, None))),
+                peeled => Ok(Some((*id, peeled?))),
+            },
         }
     }
 

@@ -7,24 +7,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A bare repository in a temporary directory.
-pub(super) struct Fixture {
-    pub(super) dir: tempfile::TempDir,
+pub(crate) struct Fixture {
+    pub(crate) dir: tempfile::TempDir,
 }
 
 /// One object as git sees it.
-pub(super) struct Expected {
-    pub(super) id: ObjectId,
-    pub(super) kind: Kind,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Expected {
+    pub(crate) id: ObjectId,
+    pub(crate) kind: Kind,
+    pub(crate) data: Vec<u8>,
 }
 
 /// A small generator of numbers: the same seed gives the same test.
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 // === impl Random ===
 
 impl Random {
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -35,7 +35,7 @@ impl Random {
 // === impl Fixture ===
 
 impl Fixture {
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let fixture = Self { dir: tempfile::tempdir().unwrap() };
         fixture.git(&["init", "-q", "--bare", "."]);
         fixture.git(&["config", "gc.auto", "0"]);
@@ -44,7 +44,7 @@ impl Fixture {
     }
 
     /// A history of `commits`, with merges, an octopus, nested tags, and blobs that deltify.
-    pub(super) fn with_history(commits: usize) -> Self {
+    pub(crate) fn with_history(commits: usize) -> Self {
         let fixture = Self::empty();
         fixture.import("main", 1, commits);
         fixture.git(&["tag", "-a", "-m", "inner", "inner", "main"]);
@@ -54,7 +54,7 @@ impl Fixture {
     }
 
     /// Adds a branch with a history of its own, as one pack.
-    pub(super) fn import(&self, branch: &str, seed: u64, commits: usize) {
+    pub(crate) fn import(&self, branch: &str, seed: u64, commits: usize) {
         let mut random = Random(seed * 0x9e37_79b9 + 7);
         let mut input = Vec::new();
         let mut lines: Vec<String> =
@@ -82,24 +82,24 @@ impl Fixture {
         self.git_with(&["fast-import", "--quiet", "--force"], &input);
     }
 
-    pub(super) fn git(&self, arguments: &[&str]) -> Vec<u8> {
+    pub(crate) fn git(&self, arguments: &[&str]) -> Vec<u8> {
         self.git_with(arguments, b"")
     }
 
-    pub(super) fn git_with(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    pub(crate) fn git_with(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
         git_in(self.dir.path(), arguments, input)
     }
 
-    pub(super) fn objects(&self) -> PathBuf {
+    pub(crate) fn objects(&self) -> PathBuf {
         self.dir.path().join("objects")
     }
 
-    pub(super) fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         Store::open(&self.objects(), &StoreOptions::default()).unwrap()
     }
 
     /// The files below `objects` whose names end in `suffix`.
-    pub(super) fn files(&self, suffix: &str) -> Vec<PathBuf> {
+    pub(crate) fn files(&self, suffix: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut left = vec![self.objects()];
         while let Some(dir) = left.pop() {
@@ -117,7 +117,7 @@ impl Fixture {
     }
 
     /// Every object, alternates' included.
-    pub(super) fn expected(&self) -> Vec<Expected> {
+    pub(crate) fn expected(&self) -> Vec<Expected> {
         let list = self.git(&["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
         let output = self.git_with(&["cat-file", "--batch"], &list);
         let mut rest = &output[..];
@@ -137,13 +137,13 @@ impl Fixture {
         objects
     }
 
-    pub(super) fn id(&self, revision: &str) -> ObjectId {
+    pub(crate) fn id(&self, revision: &str) -> ObjectId {
         ObjectId::from_hex(self.git(&["rev-parse", revision]).trim_ascii()).unwrap()
     }
 }
 
 /// Runs git, which must succeed, with nothing of the surrounding configuration.
-pub(super) fn git_in(dir: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+pub(crate) fn git_in(dir: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new("git")
         .args(["-c", "init.defaultBranch=main"])
         .args(arguments)
