@@ -26,6 +26,9 @@ pub enum Width {
     Small,
     /// `side-band-64k`, and v2 always: packets of at most 65,520 bytes.
     Large,
+    /// `side-band-64k` that travels inside another one: packets of at most 65,515 bytes, so that
+    /// each fills one packet of the outer one.
+    Nested,
 }
 
 /// Bytes in front of a payload: the packet's length and the band.
@@ -37,11 +40,12 @@ pub const KEEP_ALIVE: &[u8] = b"0005\x01";
 // === impl Width ===
 
 impl Width {
-    /// Longest payload of one packet: 995 or 65,515 bytes.
+    /// Longest payload of one packet: 995, 65,515 or 65,510 bytes.
     pub const fn payload_bytes_max(self) -> usize {
         match self {
             Self::Small => 1_000 - PREFIX_BYTES,
             Self::Large => pkt_line::PACKET_BYTES_MAX - PREFIX_BYTES,
+            Self::Nested => pkt_line::PACKET_BYTES_MAX - 2 * PREFIX_BYTES,
         }
     }
 }

@@ -12,12 +12,15 @@ mod keys;
 use self::keys::Standing;
 use crate::reactor::RuntimeConfig;
 use crate::rpc::gateway::{GatewayConfig, Limits};
+use crate::rpc::gitaly::{AuthConfig, GitalyConfig, Timeouts};
 use crate::storage::{StorageConfig, StorageName, Storages};
 use gitring_daemon::log::{Format, LevelFilter, LogConfig};
 use gitring_daemon::settings::{Document, Section, SettingsError};
+use gitring_proto::token::Secret;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Gitaly's default of `graceful_restart_timeout`.
@@ -59,8 +62,10 @@ pub struct Config {
     pub prometheus_listen_addr: Option<SocketAddr>,
     /// How long requests may go on after SIGTERM.
     pub grace: Duration,
-    /// `[gateway]`.
-    pub gateway: GatewayConfig,
+    /// `socket_path`, `listen_addr`, `[auth]`, `[timeout]`.
+    pub gitaly: GitalyConfig,
+    /// `[gateway]`, if it listens.
+    pub gateway: Option<GatewayConfig>,
     /// `[runtime]`.
     pub runtime: RuntimeConfig,
     /// Keys that Gitaly uses and we do not.
@@ -95,8 +100,9 @@ impl Config {
         let root = document.root();
         let (unused_keys, unknown_keys) = sort_keys(&document)?;
         let (storages, first) = storages(&root)?;
-        Ok(Self {
+        let this = Self {
             runtime_dir: directory(&root, "runtime_dir")?,
+            gitaly: gitaly(&root)?,
             gateway: gateway(&root, &storages, first)?,
             storages,
             git: git(&root)?,
@@ -109,7 +115,14 @@ impl Config {
             runtime: runtime(&root)?,
             unused_keys,
             unknown_keys,
-        })
+        };
+        let gitaly = &this.gitaly;
+        if gitaly.listen_addr.is_none() && gitaly.socket_path.is_none() && this.gateway.is_none() {
+            let what = "is missing, and so are socket_path and gateway.listen_addr: there is \
+                        nothing to serve";
+            return Err(root.error("listen_addr", what));
+        }
+        Ok(this)
     }
 }
 
@@ -155,10 +168,9 @@ fn gateway(
     root: &Section<'_>,
     storages: &Storages,
     first: StorageName,
-) -> Result<GatewayConfig, SettingsError> {
-    let missing = || root.error("gateway.listen_addr", "is missing, so there is nothing to serve");
-    let section = root.section("gateway")?.ok_or_else(missing)?;
-    let listen_addr = section.parsed("listen_addr", address)?.ok_or_else(missing)?;
+) -> Result<Option<GatewayConfig>, SettingsError> {
+    let Some(section) = root.section("gateway")? else { return Ok(None) };
+    let Some(listen_addr) = section.parsed("listen_addr", address)? else { return Ok(None) };
     if !section.boolean("insecure")?.unwrap_or(false) && !listen_addr.ip().is_loopback() {
         let what = format!(
             "{listen_addr} is open to the network and the gateway knows no users, allowed: a \
@@ -172,7 +184,32 @@ fn gateway(
             .ok_or_else(|| format!("'{name}' is unknown, allowed: the name of a [[storage]]"))
     };
     let storage = section.parsed("storage", known)?.unwrap_or(first);
-    Ok(GatewayConfig { listen_addr, storage, limits: Limits::default() })
+    Ok(Some(GatewayConfig { listen_addr, storage, limits: Limits::default() }))
+}
+
+fn gitaly(root: &Section<'_>) -> Result<GitalyConfig, SettingsError> {
+    let listen_addr = match root.string("listen_addr")? {
+        None | Some("") => None,
+        Some(_) => root.parsed("listen_addr", address)?,
+    };
+    let socket_path = root.string("socket_path")?.filter(|path| !path.is_empty());
+    let mut auth = AuthConfig::default();
+    if let Some(section) = root.section("auth")? {
+        // An empty token disables authentication, as in Gitaly.
+        let token = section.string("token")?.and_then(|token| Secret::new(token.as_bytes()));
+        auth.secret = token.map(Arc::new);
+        auth.transitioning = section.boolean("transitioning")?.unwrap_or(false);
+    }
+    let mut timeouts = Timeouts::default();
+    if let Some(section) = root.section("timeout")? {
+        let set = |key, field: &mut Duration| -> Result<(), SettingsError> {
+            *field = section.duration(key)?.unwrap_or(*field);
+            Ok(())
+        };
+        set("upload_pack_negotiation", &mut timeouts.upload_pack_negotiation)?;
+        set("upload_archive_negotiation", &mut timeouts.upload_archive_negotiation)?;
+    }
+    Ok(GitalyConfig { listen_addr, socket_path: socket_path.map(PathBuf::from), auth, timeouts })
 }
 
 fn git(root: &Section<'_>) -> Result<GitConfig, SettingsError> {

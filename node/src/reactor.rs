@@ -10,19 +10,18 @@
 //! - a reactor thread makes no blocking call;
 //! - whatever waits here is bounded: connections, inboxes, queued work, queued children.
 //!
-//! Never here: HTTP, Git.
+//! Never here: HTTP, gRPC, Git.
 
 pub mod accept;
 pub mod children;
 pub mod workers;
 
 use gitring_daemon::drain::Drain;
+use gitring_daemon::listener::{Peer, Socket, Stream};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
@@ -45,9 +44,10 @@ pub struct RuntimeConfig {
 
 /// An accepted connection on its way to a reactor, and its place under `connections_max`.
 #[derive(Debug)]
-pub struct Connection {
-    stream: std::net::TcpStream,
-    peer: SocketAddr,
+struct Connection<D> {
+    door: D,
+    socket: Socket,
+    peer: Peer,
     seat: Seat,
 }
 
@@ -60,36 +60,40 @@ struct Seat {
 
 /// Every reactor's inbox: where the accept thread hands connections to.
 #[derive(Debug)]
-pub struct Reactors {
-    inboxes: Vec<Inbox>,
+pub struct Reactors<D> {
+    inboxes: Vec<Inbox<D>>,
 }
 
 #[derive(Debug)]
-struct Inbox {
+struct Inbox<D> {
     connections: IntGauge,
-    sender: mpsc::Sender<Connection>,
+    sender: mpsc::Sender<Connection<D>>,
 }
 
 /// What a reactor does with a connection. One is built on each reactor's own thread, so it may
 /// hold what is not `Send`.
 pub trait Serve: 'static {
+    /// Which listener a connection came by, and so what it speaks.
+    type Door: Copy + Send + 'static;
+
     /// Serves `stream` until it ends or `drain` says so.
     fn serve(
         self: Rc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
+        door: Self::Door,
+        stream: Stream,
+        peer: Peer,
         drain: Drain,
     ) -> impl Future<Output = ()> + 'static;
 }
 
 // === impl Reactors ===
 
-impl Reactors {
+impl<D: Copy + Send + 'static> Reactors<D> {
     /// Starts the reactor threads. `serve` is called once on each.
     ///
     /// A reactor ends when its inbox has closed (these `Reactors` were dropped) and its last
     /// connection has ended.
-    pub fn start<S: Serve>(
+    pub fn start<S: Serve<Door = D>>(
         count: usize,
         drain: &Drain,
         registry: &Registry,
@@ -124,20 +128,20 @@ impl Reactors {
     }
 
     /// Gives a connection to the reactor that carries the fewest; dropped if all inboxes are full.
-    fn hand(&self, stream: std::net::TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    fn hand(&self, door: D, (socket, peer): (Socket, Peer), permit: OwnedSemaphorePermit) {
         let Some(inbox) = self.inboxes.iter().min_by_key(|inbox| inbox.connections.get()) else {
             return;
         };
         inbox.connections.inc();
         let seat = Seat { connections: inbox.connections.clone(), _permit: permit };
-        if inbox.sender.try_send(Connection { stream, peer, seat }).is_err() {
-            tracing::warn!(remote_ip = %peer.ip(), "the least loaded reactor takes no connection");
+        if inbox.sender.try_send(Connection { door, socket, peer, seat }).is_err() {
+            tracing::warn!(%peer, "the least loaded reactor takes no connection");
         }
     }
 }
 
 /// The life of one reactor.
-async fn run<S: Serve>(serve: Rc<S>, mut inbox: mpsc::Receiver<Connection>, drain: Drain) {
+async fn run<S: Serve>(serve: Rc<S>, mut inbox: mpsc::Receiver<Connection<S::Door>>, drain: Drain) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -156,10 +160,10 @@ async fn run<S: Serve>(serve: Rc<S>, mut inbox: mpsc::Receiver<Connection>, drai
     }
 }
 
-async fn carry<S: Serve>(serve: Rc<S>, connection: Connection, drain: Drain) {
-    let Connection { stream, peer, seat } = connection;
-    match TcpStream::from_std(stream) {
-        Ok(stream) => serve.serve(stream, peer, drain).await,
+async fn carry<S: Serve>(serve: Rc<S>, connection: Connection<S::Door>, drain: Drain) {
+    let Connection { door, socket, peer, seat } = connection;
+    match socket.register() {
+        Ok(stream) => serve.serve(door, stream, peer, drain).await,
         Err(error) => tracing::warn!(%error, "register a connection"),
     }
     drop(seat);

@@ -1,18 +1,21 @@
 //! What clients can call, and what every call stands on.
 //!
 //! ```text
-//!   gateway (smart HTTP) ──► wire::Call ──► fetch ──► fallback (git upload-pack)
+//!   gateway (smart HTTP) ──┐
+//!   gitaly (gRPC) ─────────┴─► wire::Call ──► fetch ──► fallback (git upload-pack)
 //! ```
 //!
 //! Always true: whatever the transport, a fetch ends in [`fetch::serve`].
 //! Never here: threads, sockets' limits below a request.
 
 pub mod access_log;
+mod connection_tasks;
 pub mod defaults;
 pub mod fallback;
 pub mod fetch;
 pub mod gateway;
 pub mod git;
+pub mod gitaly;
 pub mod stdio;
 pub mod trace;
 pub mod wire;
@@ -51,11 +54,13 @@ pub fn agent() -> String {
     concat!("gitring/", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
-/// Answers: how often does git itself have to serve a fetch, and why?
+/// Answers: how often does git itself have to serve a fetch, and why? What do clients speak?
 #[derive(Debug, Clone)]
 pub struct FetchMetrics {
     /// By reason.
     pub fallbacks: IntCounterVec,
+    /// By service, method and version of git's protocol.
+    pub protocols: IntCounterVec,
 }
 
 // === impl FetchMetrics ===
@@ -63,12 +68,23 @@ pub struct FetchMetrics {
 impl FetchMetrics {
     /// Registers the counters.
     pub fn register(registry: &Registry) -> Self {
-        let fallbacks = IntCounterVec::new(
-            Opts::new("gitring_upload_pack_fallbacks_total", "Fetches given to git upload-pack."),
-            &["reason"],
-        )
-        .expect("name and label are valid");
-        registry.register(Box::new(fallbacks.clone())).expect("registered once a registry");
-        Self { fallbacks }
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels);
+            let vec = vec.expect("name and labels are valid");
+            registry.register(Box::new(vec.clone())).expect("registered once a registry");
+            vec
+        };
+        Self {
+            fallbacks: counter(
+                "gitring_upload_pack_fallbacks_total",
+                "Fetches given to git upload-pack.",
+                &["reason"],
+            ),
+            protocols: counter(
+                "gitaly_git_protocol_requests_total",
+                "Requests by git's protocol.",
+                &["grpc_service", "grpc_method", "git_protocol"],
+            ),
+        }
     }
 }

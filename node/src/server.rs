@@ -2,9 +2,11 @@
 //!
 //! Always true: what can fail at the start fails before the first connection is accepted.
 
+mod doors;
 mod runtime_dir;
 mod system;
 
+use self::doors::{Blueprint, Listening, StartListening};
 use self::runtime_dir::RuntimeDir;
 use crate::config::Config;
 use crate::reactor::Reactors;
@@ -12,7 +14,6 @@ use crate::reactor::accept;
 use crate::reactor::children::Children;
 use crate::reactor::workers::Workers;
 use crate::rpc::fetch::Buffers;
-use crate::rpc::gateway::{Gateway, GatewayMetrics};
 use crate::rpc::git::{Git, Surroundings};
 use crate::rpc::{self, FetchMetrics, Services, defaults};
 use crate::storage::Repositories;
@@ -59,8 +60,10 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Node {
     control: Control,
-    address: SocketAddr,
+    gateway: Option<SocketAddr>,
+    gitaly: Option<SocketAddr>,
     metrics_address: Option<SocketAddr>,
+    repositories: Repositories,
     children: Children,
     grace: Duration,
     _runtime_dir: RuntimeDir,
@@ -75,7 +78,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let node = Node::start(config)?;
+        let repositories = node.repositories.clone();
+        let sweeping = tokio::spawn(async move { repositories.sweep_hourly().await });
         signals.next().await;
+        sweeping.abort();
         node.stop(signals.next()).await;
         Ok(())
     })
@@ -89,6 +95,17 @@ fn report_keys(config: &Config) {
     if !config.unknown_keys.is_empty() {
         let keys = config.unknown_keys.join(", ");
         tracing::warn!(keys, "unknown configuration keys are ignored");
+    }
+}
+
+// === impl StartError ===
+
+impl From<StartListening> for StartError {
+    fn from(error: StartListening) -> Self {
+        match error {
+            StartListening::Listen(error) => Self::Listen(error),
+            StartListening::Address(error) => Self::System(error),
+        }
     }
 }
 
@@ -109,8 +126,9 @@ impl Node {
         };
         let workers = Workers::start(config.runtime.workers, &registry)?;
         let children = Children::start(config.runtime.children_max, &registry)?;
-        let environment = environment(config.git.config);
-        let repositories = Repositories::new(config.storages, environment, workers.clone());
+        let environment = environment(config.git.config.clone());
+        config.storages.identify();
+        let repositories = Repositories::new(config.storages.clone(), environment, workers.clone());
         let services = Services {
             workers,
             children: children.clone(),
@@ -121,16 +139,14 @@ impl Node {
             trace: None,
             explain_errors: true,
         };
-        let listener = listener::tcp(config.gateway.listen_addr)?;
-        let address = listener.local_addr()?;
         let (control, drain) = drain::channel();
-        let gateway_metrics = GatewayMetrics::register(&registry);
-        let gateway = config.gateway;
-        let serve = move || {
-            let metrics = gateway_metrics.clone();
-            Gateway::new(gateway.clone(), repositories.clone(), services.clone(), metrics)
-        };
-        let reactors = Reactors::start(config.runtime.reactors, &drain, &registry, serve)?;
+        let Listening { listeners, gateway, gitaly } = Listening::start(&config)?;
+        if config.gitaly.auth.secret.is_none() && gitaly.is_some_and(|at| !at.ip().is_loopback()) {
+            tracing::warn!("no auth.token: whoever reaches listen_addr may change repositories");
+        }
+        let blueprint = Blueprint::new(&config, repositories.clone(), services, &registry);
+        let build = move || blueprint.build();
+        let reactors = Reactors::start(config.runtime.reactors, &drain, &registry, build)?;
         let metrics_address = match config.prometheus_listen_addr {
             None => None,
             Some(address) => {
@@ -140,20 +156,36 @@ impl Node {
                 Some(address)
             }
         };
-        accept::start(listener, config.runtime.connections_max, reactors, drain, &registry)?;
+        accept::start(listeners, config.runtime.connections_max, reactors, drain, &registry)?;
         tracing::info!(
-            %address,
+            address = gateway.map(|address| address.to_string()),
+            gitaly_address = gitaly.map(|address| address.to_string()),
+            socket_path = config.gitaly.socket_path.map(|path| path.display().to_string()),
             metrics_address = metrics_address.map(|address| address.to_string()),
             version = env!("CARGO_PKG_VERSION"),
             "serving"
         );
         let grace = config.grace;
-        Ok(Self { control, address, metrics_address, children, grace, _runtime_dir: runtime_dir })
+        Ok(Self {
+            control,
+            gateway,
+            gitaly,
+            metrics_address,
+            repositories,
+            children,
+            grace,
+            _runtime_dir: runtime_dir,
+        })
     }
 
-    /// Where the gateway listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where the gateway listens, if it does.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway
+    }
+
+    /// Where Gitaly's protocol is served over TCP, if it is.
+    pub fn gitaly_address(&self) -> Option<SocketAddr> {
+        self.gitaly
     }
 
     /// Where `/metrics` is, if anywhere.

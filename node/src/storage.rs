@@ -2,56 +2,45 @@
 //!
 //! Always true: what [`Repositories::open`] returns lies inside its storage, symbolic links
 //! followed, and is the directory that stood at the path when it was asked.
-//! Never here: a protocol. Paths are parsed once, by [`RelativePath::parse`], at the door.
+//! Never here: a protocol. Paths are parsed once, by [`RelativePath`], at the door.
 
 mod cache;
+mod create;
+mod delete;
+mod durable;
+mod lock;
+mod metadata;
 mod path;
+mod place;
+mod remove;
+mod resolve;
+mod roots;
+mod size;
+mod status;
+mod sweep;
+mod visits;
 
+pub use self::create::{CreateError, CreateOptions};
 pub use self::path::{BadRelativePath, RelativePath};
+pub use self::place::PlaceError;
+pub use self::remove::RemoveError;
+pub use self::roots::{StorageConfig, StorageConfigError, StorageName, Storages};
+pub use self::status::{Disk, Status};
 
-use self::cache::{Cache, CacheLimits, Identity, Key};
+use self::cache::{Cache, CacheLimits, Key};
+use self::visits::{Visit, Visits};
 use crate::reactor::workers::{WorkerError, Workers};
-use gitring_git::repository::{Environment, Repository, RepositoryError, Snapshot};
-use std::collections::BTreeMap;
-use std::fmt;
+use gitring_daemon::log;
+use gitring_git::repository::{Environment, Repository, RepositoryError, Snapshot, Unsupported};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
 
 /// Repositories kept open. An idle one costs its ref snapshot and its maps.
 const CACHE_ENTRIES_MAX: usize = 4096;
 /// Refs in their snapshots: about 250 MB.
 const CACHE_REFS_MAX: usize = 1_000_000;
-
-/// The name of a storage: not empty.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StorageName(String);
-
-/// One `[[storage]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StorageConfig {
-    /// What clients call it.
-    pub name: String,
-    /// An existing directory.
-    pub path: PathBuf,
-}
-
-/// What is wrong with one `[[storage]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StorageConfigError {
-    /// Which of them, counted from 0.
-    pub index: usize,
-    /// `name` or `path`.
-    pub key: &'static str,
-    /// What is wrong, and what is allowed.
-    pub what: String,
-}
-
-/// Every storage of this node, by name.
-#[derive(Debug, Clone)]
-pub struct Storages {
-    roots: BTreeMap<StorageName, PathBuf>,
-}
 
 /// Why a repository could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +48,9 @@ pub enum OpenError {
     /// No storage has this name.
     #[error("no storage is named '{0}'")]
     UnknownStorage(StorageName),
+    /// The storage's directory is not there.
+    #[error("storage does not exist")]
+    NoStorage(PathBuf),
     /// Nothing stands at the path.
     #[error("no such repository")]
     NotFound,
@@ -67,7 +59,10 @@ pub enum OpenError {
     Outside,
     /// Something stands at the path, but no repository.
     #[error("not a git repository")]
-    NotARepository,
+    NotARepository {
+        /// `objects`, `refs` or `HEAD`, if it is a directory without one of them.
+        missing: Option<&'static str>,
+    },
     /// The file system failed.
     #[error("look up the repository")]
     Io(#[from] io::Error),
@@ -80,7 +75,7 @@ pub enum OpenError {
 }
 
 /// A repository, and what it was when it was asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Opened {
     /// The repository.
     pub repository: Arc<Repository>,
@@ -88,72 +83,28 @@ pub struct Opened {
     pub snapshot: Arc<Snapshot>,
 }
 
+/// How objects are named (gitformat-signature(5), hash function transition).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectFormat {
+    /// 20 bytes
+    Sha1,
+    /// 32 bytes
+    Sha256,
+}
+
 /// Opened repositories, shared by all reactors.
 #[derive(Debug, Clone)]
 pub struct Repositories {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     storages: Storages,
     environment: Environment,
     workers: Workers,
-    cache: Arc<Mutex<Cache>>,
-}
-
-// === impl StorageName ===
-
-impl StorageName {
-    /// `None` for the empty name.
-    pub fn parse(name: &str) -> Option<Self> {
-        (!name.is_empty()).then(|| Self(name.to_owned()))
-    }
-}
-
-impl fmt::Display for StorageName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-// === impl Storages ===
-
-impl Storages {
-    /// Checks what the configuration says: names unique and not empty, paths existing directories
-    /// of which none lies in another. Two names may share one path, as in Gitaly 16.7.
-    pub fn new(configs: &[StorageConfig]) -> Result<Self, StorageConfigError> {
-        let mut roots = BTreeMap::<StorageName, PathBuf>::new();
-        for (index, config) in configs.iter().enumerate() {
-            let wrong = |key, what| StorageConfigError { index, key, what };
-            let Some(name) = StorageName::parse(&config.name) else {
-                return Err(wrong("name", "is empty, allowed: any other name".to_owned()));
-            };
-            #[expect(clippy::disallowed_methods, reason = "start-up: no reactor runs yet")]
-            let root = config.path.canonicalize().map_err(|error| {
-                let path = config.path.display();
-                wrong("path", format!("{path}: {error}, allowed: an existing directory"))
-            })?;
-            #[expect(clippy::disallowed_methods, reason = "start-up: no reactor runs yet")]
-            if !root.is_dir() {
-                let what = format!("{} is no directory", root.display());
-                return Err(wrong("path", format!("{what}, allowed: an existing directory")));
-            }
-            if let Some((other, _)) = roots.iter().find(|(_, other)| nested(&root, other)) {
-                let what = format!("{} and that of storage '{other}' are nested", root.display());
-                return Err(wrong("path", format!("{what}, allowed: separate directories")));
-            }
-            if roots.insert(name, root).is_some() {
-                let what = format!("'{}' is taken, allowed: a name used once", config.name);
-                return Err(wrong("name", what));
-            }
-        }
-        Ok(Self { roots })
-    }
-
-    /// Where a storage lies, as a path without symbolic links.
-    pub fn root(&self, name: &StorageName) -> Option<&Path> {
-        self.roots.get(name).map(PathBuf::as_path)
-    }
-}
-
-fn nested(a: &Path, b: &Path) -> bool {
-    a != b && (a.starts_with(b) || b.starts_with(a))
+    cache: Mutex<Cache>,
+    visits: Visits,
 }
 
 // === impl Repositories ===
@@ -161,82 +112,217 @@ fn nested(a: &Path, b: &Path) -> bool {
 impl Repositories {
     /// `environment` is what every repository is opened with.
     pub fn new(storages: Storages, environment: Environment, workers: Workers) -> Self {
-        let cache = Arc::new(Mutex::new(Cache::new(CacheLimits {
-            entries_max: CACHE_ENTRIES_MAX,
-            refs_max: CACHE_REFS_MAX,
-        })));
-        Self { storages, environment, workers, cache }
+        let limits = CacheLimits { entries_max: CACHE_ENTRIES_MAX, refs_max: CACHE_REFS_MAX };
+        let cache = Mutex::new(Cache::new(limits));
+        Self {
+            shared: Arc::new(Shared {
+                storages,
+                environment,
+                workers,
+                cache,
+                visits: Visits::default(),
+            }),
+        }
     }
 
-    /// The repository at `path` as it is now, in one visit to a worker: the path is looked up each
-    /// time, which is what notices that a repository was deleted and created again.
+    /// The repository at `path` as it is now. The path is looked up each time, which is what
+    /// notices that a repository was deleted and created again.
     pub async fn open(
         &self,
         storage: &StorageName,
         path: &RelativePath,
     ) -> Result<Opened, OpenError> {
-        let Some(root) = self.storages.root(storage) else {
-            return Err(OpenError::UnknownStorage(storage.clone()));
-        };
-        let (root, this) = (root.to_owned(), self.clone());
+        self.with(storage, path, Opened::clone).await
+    }
+
+    /// Opens as [`Self::open`] and does `work`, all in one visit to a worker, which it shares with
+    /// others who want the same repository. The work may read files and should end within 10 ms.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        storage: &StorageName,
+        path: &RelativePath,
+        work: impl FnOnce(&Opened) -> T + Send + 'static,
+    ) -> Result<T, OpenError> {
         let key = Key { storage: storage.clone(), path: path.clone() };
-        let work = move || {
-            let repository = this.look_up(key.clone(), &root)?;
-            let snapshot = repository.snapshot().map_err(OpenError::of)?;
-            this.lock().weigh(&key, snapshot.refs.len());
-            Ok(Opened { repository, snapshot })
-        };
-        self.workers.run(work).await?
-    }
-
-    fn look_up(&self, key: Key, root: &Path) -> Result<Arc<Repository>, OpenError> {
-        let directory = resolve(root, &key.path)?;
-        let identity = Identity::of(directory)?;
-        if let Some(repository) = self.lock().get(&key, &identity) {
-            return Ok(repository);
+        let (sender, receiver) = oneshot::channel();
+        let visit: Visit = Box::new(move |opened| {
+            if !sender.is_closed() {
+                // The caller may leave while the work runs; then nobody wants the result.
+                let _ = sender.send(opened.map(work));
+            }
+        });
+        if self.shared.visits.join(&key, visit)? {
+            let beginning = Beginning { shared: &self.shared, key };
+            // Calls that arrived together share the look, too.
+            tokio::task::yield_now().await;
+            drop(beginning);
         }
-        let opened = Repository::open(identity.directory(), self.environment.clone());
-        let repository = Arc::new(opened.map_err(OpenError::of)?);
-        self.lock().put(key, identity, Arc::clone(&repository));
-        Ok(repository)
+        // A visit is dropped unmade only by a panic.
+        receiver.await.map_err(|_| WorkerError::Panicked)?
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a directory with `objects`, `refs` and `HEAD` stands at `path`, which is how Gitaly
+    /// judges. It may still be damaged.
+    pub async fn exists(
+        &self,
+        storage: &StorageName,
+        path: &RelativePath,
+    ) -> Result<bool, OpenError> {
+        // Most ask for what exists and was asked for a moment ago: no worker has to wake up.
+        if resolve::is_known(self.shared.root(storage)?, path) {
+            return Ok(true);
+        }
+        let look = |shared: &Shared, key: &Key| match resolve::resolve(
+            shared.root(&key.storage)?,
+            &key.path,
+        ) {
+            Ok(found) => Ok(found.missing()?.is_none()),
+            Err(OpenError::NotFound | OpenError::NotARepository { .. }) => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.visit(storage, path, look).await?
+    }
+
+    /// How the repository names its objects; `None` if its format is newer than what is known here.
+    pub async fn object_format(
+        &self,
+        storage: &StorageName,
+        path: &RelativePath,
+    ) -> Result<Option<ObjectFormat>, OpenError> {
+        let look = |opened: &Opened| match opened.snapshot.unsupported {
+            Some(Unsupported::FormatVersion | Unsupported::UnknownExtension) => None,
+            Some(Unsupported::Sha256) => Some(ObjectFormat::Sha256),
+            _ => Some(ObjectFormat::Sha1),
+        };
+        self.with(storage, path, look).await
+    }
+
+    /// Every storage and where it lies.
+    pub fn storages(&self) -> &Storages {
+        &self.shared.storages
+    }
+
+    async fn visit<T: Send + 'static>(
+        &self,
+        storage: &StorageName,
+        path: &RelativePath,
+        work: impl FnOnce(&Shared, &Key) -> T + Send + 'static,
+    ) -> Result<T, WorkerError> {
+        let key = Key { storage: storage.clone(), path: path.clone() };
+        let shared = Arc::clone(&self.shared);
+        self.shared.workers.run(move || work(&shared, &key)).await
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "runs on a worker")]
-fn resolve(root: &Path, path: &RelativePath) -> Result<PathBuf, OpenError> {
-    let directory = root.join(path.as_str()).canonicalize().map_err(|error| {
-        // A component that is a file, or longer than any name can be: nothing is there either.
-        let absent = matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
-        );
-        if absent { OpenError::NotFound } else { OpenError::Io(error) }
-    })?;
-    if directory == root || !directory.starts_with(root) {
-        return Err(OpenError::Outside);
+/// The first of those who wait for a look sees to it, also where its own caller leaves.
+struct Beginning<'s> {
+    shared: &'s Arc<Shared>,
+    key: Key,
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        if Shared::begin_look(self.shared, self.key.clone()).is_err() {
+            self.shared.visits.give_up(&self.key);
+        }
     }
-    if !directory.is_dir() {
-        return Err(OpenError::NotARepository);
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn begin_look(this: &Arc<Self>, key: Key) -> Result<(), WorkerError> {
+        let shared = Arc::clone(this);
+        this.workers.submit(move || Self::look(&shared, &key))
     }
-    Ok(directory)
+
+    /// Opens a repository once for all who wait for it, and does what they want.
+    fn look(this: &Arc<Self>, key: &Key) {
+        let (waiting, look) = this.visits.look(key, || Self::begin_look(this, key.clone()));
+        let opened = this.open(key);
+        drop(look);
+        match opened {
+            Ok(opened) => Self::make_visits(this, opened, waiting),
+            Err(error) => {
+                for visit in waiting {
+                    visit(Err(error.again()));
+                }
+            }
+        }
+    }
+
+    fn make_visits(this: &Arc<Self>, opened: Opened, visits: Vec<Visit>) {
+        let left = visits::make(&opened, visits);
+        if left.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(this);
+        let rest = Box::new(move || Self::make_visits(&shared, opened, left));
+        // With a full queue there is no fairness to keep.
+        if let Err(rest) = this.workers.offer(rest) {
+            rest();
+        }
+    }
+
+    fn root(&self, storage: &StorageName) -> Result<&Path, OpenError> {
+        self.storages.root(storage).ok_or_else(|| OpenError::UnknownStorage(storage.clone()))
+    }
+
+    fn open(&self, key: &Key) -> Result<Opened, OpenError> {
+        let repository = self.look_up(key)?;
+        let snapshot = repository.snapshot().map_err(|error| self.judge(key, error))?;
+        self.cache().weigh(key, snapshot.refs.len());
+        Ok(Opened { repository, snapshot })
+    }
+
+    fn look_up(&self, key: &Key) -> Result<Arc<Repository>, OpenError> {
+        let identity = resolve::resolve(self.root(&key.storage)?, &key.path)?.identify()?;
+        if let Some(repository) = self.cache().get(key, &identity) {
+            return Ok(repository);
+        }
+        let opened = Repository::open(identity.directory(), self.environment.clone());
+        let repository = Arc::new(opened.map_err(|error| self.judge(key, error))?);
+        self.cache().put(key.clone(), identity, Arc::clone(&repository));
+        Ok(repository)
+    }
+
+    /// What went wrong, seen from the storage: a repository that was there a moment ago may be
+    /// gone by now.
+    fn judge(&self, key: &Key, error: RepositoryError) -> OpenError {
+        let look = || resolve::resolve(self.root(&key.storage)?, &key.path);
+        match error {
+            RepositoryError::Missing(_) => OpenError::NotFound,
+            RepositoryError::NotARepository(_) => match look() {
+                Ok(found) => OpenError::NotARepository { missing: found.missing().ok().flatten() },
+                Err(error) => error,
+            },
+            other @ (RepositoryError::DubiousOwnership(_)
+            | RepositoryError::Io { .. }
+            | RepositoryError::Config(_)
+            | RepositoryError::Refs(_)
+            | RepositoryError::Store(_)) => OpenError::Repository(other),
+        }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 // === impl OpenError ===
 
 impl OpenError {
-    fn of(error: RepositoryError) -> Self {
-        match error {
-            RepositoryError::Missing(_) => Self::NotFound,
-            RepositoryError::NotARepository(_) => Self::NotARepository,
-            other @ (RepositoryError::DubiousOwnership(_)
-            | RepositoryError::Io { .. }
-            | RepositoryError::Config(_)
-            | RepositoryError::Refs(_)
-            | RepositoryError::Store(_)) => Self::Repository(other),
+    /// The same for another caller who waited for the same look.
+    fn again(&self) -> Self {
+        match self {
+            Self::UnknownStorage(name) => Self::UnknownStorage(name.clone()),
+            Self::NoStorage(path) => Self::NoStorage(path.clone()),
+            Self::NotFound => Self::NotFound,
+            Self::Outside => Self::Outside,
+            Self::NotARepository { missing } => Self::NotARepository { missing: *missing },
+            Self::Io(error) => Self::Io(io::Error::new(error.kind(), error.to_string())),
+            Self::Repository(error) => Self::Io(io::Error::other(log::chain(error))),
+            Self::Workers(error) => Self::Workers(*error),
         }
     }
 }

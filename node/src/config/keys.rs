@@ -24,8 +24,6 @@ pub(super) fn standing(path: &str) -> Option<Standing> {
     KNOWN_TABLES.iter().any(below).then_some(Standing::Known)
 }
 
-const NO_AUTH: &str = "token authentication is not built yet, and without it everybody may read: \
-                       remove the key and restrict the network instead";
 const NO_TLS: &str = "TLS is not built yet, and clients that ask for it must not be answered in \
                       clear: remove the key and put a TLS proxy in front instead";
 const NO_COMMAND: &str = "running a command for the configuration is not built yet, and what it \
@@ -37,6 +35,12 @@ const KNOWN_TABLES: &[&str] = &["raft", "offloading", "concurrency.unauthenticat
 const TABLE: &[(&[&str], Standing)] = &[
     (
         &[
+            "socket_path",
+            "listen_addr",
+            "auth.token",
+            "auth.transitioning",
+            "timeout.upload_pack_negotiation",
+            "timeout.upload_archive_negotiation",
             "runtime_dir",
             "prometheus_listen_addr",
             "graceful_restart_timeout",
@@ -57,13 +61,12 @@ const TABLE: &[(&[&str], Standing)] = &[
         ],
         Standing::Used,
     ),
-    (&["auth.token"], Standing::Refused(NO_AUTH)),
     (
         &["tls_listen_addr", "tls.certificate_path", "tls.key_path", "tls.key", "tls.min_version"],
         Standing::Refused(NO_TLS),
     ),
     (&["config_command"], Standing::Refused(NO_COMMAND)),
-    (&["socket_path", "listen_addr", "bin_dir", "auth.transitioning"], Standing::Known),
+    (&["bin_dir"], Standing::Known),
     (
         &[
             "git.use_bundled_binaries",
@@ -181,8 +184,6 @@ const TABLE: &[(&[&str], Standing)] = &[
             "backup.wal_backup_worker_count",
             "backup.buffer_size",
             "bundle_uri.go_cloud_url",
-            "timeout.upload_pack_negotiation",
-            "timeout.upload_archive_negotiation",
             "transactions.enabled",
             "transactions.max_inactive_partitions",
         ],

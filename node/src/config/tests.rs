@@ -45,8 +45,15 @@ impl Dir {
 fn everything_set_arrives() {
     let text = "
         runtime_dir = 'DIR/two'
+        socket_path = '/run/gitaly.socket'
+        listen_addr = 'localhost:8075'
         prometheus_listen_addr = ':9236'
         graceful_restart_timeout = '1m30s'
+        [auth]
+        token = 'secret'
+        transitioning = true
+        [timeout]
+        upload_pack_negotiation = '90s'
         [git]
         bin_path = '/bin/sh'
         [[git.config]]
@@ -81,8 +88,15 @@ fn everything_set_arrives() {
     };
     assert_eq!(config.git, git);
     assert_eq!(config.log, LogConfig { format: Format::Json, level: LevelFilter::WARN });
-    assert_eq!(config.gateway.listen_addr.to_string(), "0.0.0.0:8080");
-    assert_eq!(config.gateway.storage.to_string(), "b");
+    let gitaly = config.gitaly;
+    assert_eq!(gitaly.socket_path.unwrap(), Path::new("/run/gitaly.socket"));
+    assert!(gitaly.listen_addr.unwrap().ip().is_loopback());
+    assert!(gitaly.auth.secret.is_some() && gitaly.auth.transitioning);
+    assert_eq!(gitaly.timeouts.upload_pack_negotiation, Duration::from_secs(90));
+    assert_eq!(gitaly.timeouts.upload_archive_negotiation, Duration::from_secs(60));
+    let gateway = config.gateway.unwrap();
+    assert_eq!(gateway.listen_addr.to_string(), "0.0.0.0:8080");
+    assert_eq!(gateway.storage.to_string(), "b");
     let runtime = RuntimeConfig { reactors: 1, workers: 16, children_max: 7, connections_max: 9 };
     assert_eq!(config.runtime, runtime);
     assert_eq!((config.unused_keys, config.unknown_keys), (vec!["logging.dir".into()], vec![]));
@@ -110,10 +124,21 @@ fn keys_of_gitaly_are_known_and_others_are_named() {
         [nobody.knows]
         this = { at = 'all' }";
     let config = dir().parse(text).unwrap();
-    let unused = ["socket_path", "concurrency.rpc", "concurrency.max_per_repo"];
-    let unused = [&unused[..], &["raft.enabled", "cgroups.repositories.count"]].concat();
+    let unused = ["concurrency.rpc", "concurrency.max_per_repo", "raft.enabled"];
+    let unused = [&unused[..], &["cgroups.repositories.count"]].concat();
     assert_eq!(config.unused_keys, unused);
     assert_eq!(config.unknown_keys, ["typo", "git.confg", "nobody.knows.this.at"]);
+}
+
+#[test]
+fn something_must_be_served() {
+    let dir = dir();
+    let storage = "[[storage]]\nname = 'a'\npath = 'DIR/one'\n";
+    let storage = storage.replace("DIR", dir.root.path().to_str().unwrap());
+    let parse = |text: &str| Config::parse(Path::new("c.toml"), &(text.to_owned() + &storage));
+    let refused = parse("listen_addr = ''\n").map(drop).unwrap_err().to_string();
+    assert!(refused.contains("there is nothing to serve"), "{refused}");
+    assert!(parse("socket_path = '/run/a.socket'\n").unwrap().gateway.is_none());
 }
 
 #[test]
@@ -122,7 +147,6 @@ fn what_would_weaken_security_stops_the_start() {
         let error = dir().parse(text).map(drop).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
-    check("\n[auth]\ntoken = 'x'", "c.toml:3: auth.token: token authentication is not built yet");
     check("tls_listen_addr = ':1'", "c.toml:1: tls_listen_addr: TLS is not built yet");
     check("[tls]\nkey = 'x'", "c.toml:2: tls.key: TLS is not built yet");
     check("[tls]\nmin_version = 'TLS 1.3'", "c.toml:2: tls.min_version: TLS is not built yet");

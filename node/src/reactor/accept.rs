@@ -3,59 +3,71 @@
 //! One thread for all reactors, since SO_REUSEPORT leaves some of them idle: with 8 connections
 //! on 8 threads it left 2.6 without any.
 //!
-//! Always true: at most `connections_max` connections are open; further ones wait in the kernel's
-//! backlog until one ends.
+//! Always true: at most `connections_max` connections are served, whatever listener they came by;
+//! of further ones each listener holds one, the others wait in the kernel's backlog.
 
 use super::Reactors;
 use gitring_daemon::drain::Drain;
-use prometheus::{IntCounter, Opts, Registry};
+use gitring_daemon::listener::{Acceptor, Listener};
+use prometheus::{IntCounterVec, Opts, Registry};
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Accepts on `listener` until the service drains; then the listener closes and the reactors'
-/// inboxes with it.
-pub fn start(
-    listener: TcpListener,
+/// Accepts on every listener until the service drains; then the listeners close and the reactors'
+/// inboxes with them.
+pub fn start<D: Copy + Send + Sync + 'static>(
+    listeners: Vec<(D, Listener)>,
     connections_max: usize,
-    reactors: Reactors,
+    reactors: Reactors<D>,
     mut drain: Drain,
     registry: &Registry,
 ) -> io::Result<()> {
     let accepted = accepted(registry);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = {
+    let mut acceptors = Vec::new();
+    {
         let _context = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
-    };
+        for (door, listener) in listeners {
+            acceptors.push((door, listener.register()?));
+        }
+    }
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
+        let (reactors, permits) = (Arc::new(reactors), Arc::new(Semaphore::new(connections_max)));
         runtime.block_on(async {
-            tokio::select! {
-                () = drain.draining() => {}
-                () = accept(&listener, connections_max, &reactors, &accepted) => {}
+            // Dropped, and so ended, with the thread.
+            let mut doors = tokio::task::JoinSet::new();
+            for (door, acceptor) in acceptors {
+                let (reactors, permits) = (Arc::clone(&reactors), Arc::clone(&permits));
+                let accepted = accepted.clone();
+                doors.spawn(async move {
+                    accept(door, &acceptor, &permits, &reactors, &accepted).await;
+                });
             }
+            drain.draining().await;
+            doors.shutdown().await;
         });
     })?;
     Ok(())
 }
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    connections_max: usize,
-    reactors: &Reactors,
-    accepted: &IntCounter,
+async fn accept<D: Copy + Send + 'static>(
+    door: D,
+    acceptor: &Acceptor,
+    permits: &Arc<Semaphore>,
+    reactors: &Reactors<D>,
+    accepted: &IntCounterVec,
 ) {
-    let permits = Arc::new(Semaphore::new(connections_max));
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+    let accepted = accepted.with_label_values(&[acceptor.kind()]);
+    loop {
         // A runtime's registration cannot move to another thread; the bare socket can.
-        match listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-            Ok((stream, peer)) => {
+        match acceptor.accept().await {
+            Ok(connection) => {
                 accepted.inc();
-                // Small answers must not wait for the client's delayed acknowledgement.
-                let _ = stream.set_nodelay(true);
-                reactors.hand(stream, peer, permit);
+                // Taken afterwards: a listener that waits must not hold a place of the others.
+                let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
+                reactors.hand(door, connection, permit);
             }
             Err(error) => {
                 tracing::warn!(%error, "accept");
@@ -66,10 +78,9 @@ async fn accept(
     }
 }
 
-fn accepted(registry: &Registry) -> IntCounter {
-    let opts = Opts::new("gitaly_connections_total", "Connections accepted, by type.")
-        .const_label("type", "tcp");
-    let counter = IntCounter::with_opts(opts).expect("name and label are valid");
+fn accepted(registry: &Registry) -> IntCounterVec {
+    let opts = Opts::new("gitaly_connections_total", "Connections accepted, by type.");
+    let counter = IntCounterVec::new(opts, &["type"]).expect("name and label are valid");
     registry.register(Box::new(counter.clone())).expect("registered once a registry");
     counter
 }

@@ -52,7 +52,8 @@ struct State {
     closed: bool,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Something to be done.
+pub type Job = Box<dyn FnOnce() + Send>;
 
 // === impl Workers ===
 
@@ -75,18 +76,28 @@ impl Workers {
         Ok(Self { owner })
     }
 
+    /// Has `work` done by a worker; whoever wants its result must be told by the work itself.
+    pub fn submit(&self, work: impl FnOnce() + Send + 'static) -> Result<(), WorkerError> {
+        self.offer(Box::new(work)).map_err(|_| WorkerError::Full)
+    }
+
+    /// As [`Self::submit`], but gives the work back where the queue is full.
+    pub fn offer(&self, work: Job) -> Result<(), Job> {
+        self.owner.pool.push(work)
+    }
+
     /// Runs `work` on a worker. Dropping the future before the work has begun calls it off.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkerError> {
         let (sender, receiver) = oneshot::channel();
-        self.owner.pool.push(Box::new(move || {
+        self.submit(move || {
             if !sender.is_closed() {
                 // The caller may leave while the work runs; then nobody wants the result.
                 let _ = sender.send(work());
             }
-        }))?;
+        })?;
         // A job is dropped unfinished only by a panic: the pool outlives this call.
         receiver.await.map_err(|_| WorkerError::Panicked)
     }
@@ -109,10 +120,10 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, job: Job) -> Result<(), WorkerError> {
+    fn push(&self, job: Job) -> Result<(), Job> {
         let mut state = self.lock();
         if state.jobs.len() >= QUEUE_JOBS_MAX {
-            return Err(WorkerError::Full);
+            return Err(job);
         }
         state.jobs.push_back(job);
         self.queued.inc();

@@ -3,9 +3,9 @@
 //! Fields have Gitaly's names where Gitaly has them.
 
 use super::wire::{Summary, Version};
+use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Taken from a client; longer ones are replaced.
@@ -15,7 +15,7 @@ const CORRELATION_BYTES_MAX: usize = 128;
 #[derive(Debug)]
 pub struct Record {
     /// Who asks.
-    pub remote_ip: IpAddr,
+    pub peer: Peer,
     /// GET, POST…
     pub method: String,
     /// How metrics and the line name what was asked: `InfoRefs`, `UploadPack`, `other`.
@@ -61,7 +61,7 @@ fn random() -> u64 {
 }
 
 /// To the microsecond.
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
@@ -78,7 +78,7 @@ impl Drop for Record {
             system = "http",
             span.kind = "server",
             correlation_id = self.correlation_id.as_str(),
-            remote_ip = %self.remote_ip,
+            remote_ip = self.peer.ip().map(|ip| ip.to_string()),
             http.method = self.method.as_str(),
             http.operation = self.operation,
             http.status = u64::from(self.status),

@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use std::ffi::OsString;
 use std::io;
 use std::pin::pin;
+use std::process::ExitStatus;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -38,6 +39,17 @@ pub struct Handover {
     pub already_read: Bytes,
 }
 
+/// What became of a child that talked to a client.
+#[derive(Debug)]
+pub struct Relayed {
+    /// What it cost.
+    pub summary: Summary,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The beginning of its standard error.
+    pub complaint: String,
+}
+
 /// Lets git serve `call`.
 pub async fn serve(
     services: &Rc<Services>,
@@ -47,16 +59,30 @@ pub async fn serve(
     output: &mut impl Output,
 ) -> Result<Summary, FetchError> {
     services.metrics.fallbacks.with_label_values(&[handover.reason]).inc();
-    let mut child = services.children.spawn(command(services, call)).await?;
-    let (response_bytes, complaint) = run(&mut child, handover.already_read, input, output).await?;
-    let exit = child.wait().await.map_err(FetchError::Pipe)?;
+    let command = command(services, call);
+    let relayed = relay(services, command, handover.already_read, input, output).await?;
+    let Relayed { summary, status, complaint } = relayed;
     let round_ended = call.stateless && complaint == ROUND_ENDED;
-    if !exit.status.success() && !round_ended {
-        return Err(FetchError::Child { status: exit.status, complaint });
+    if !status.success() && !round_ended {
+        return Err(FetchError::Child { status, complaint });
     }
+    Ok(summary)
+}
+
+/// Lets a child talk to the client until it ends, however it does.
+pub async fn relay(
+    services: &Services,
+    command: ChildCommand,
+    already_read: Bytes,
+    input: &mut impl Input,
+    output: &mut impl Output,
+) -> Result<Relayed, FetchError> {
+    let mut child = services.children.spawn(command).await?;
+    let (response_bytes, complaint) = run(&mut child, already_read, input, output).await?;
+    let exit = child.wait().await.map_err(FetchError::Pipe)?;
     let mut summary = Summary { response_bytes, ..Summary::default() };
     summary.add_child(&exit);
-    Ok(summary)
+    Ok(Relayed { summary, status: exit.status, complaint })
 }
 
 /// Moves bytes until the child has closed its outputs.
@@ -70,7 +96,7 @@ async fn run(
     let stderr = &mut child.stderr;
     let stdout = child.stdout.take();
     let mut relaying = pin!(async {
-        tokio::try_join!(relay(stdout, output), async {
+        tokio::try_join!(drain(stdout, output), async {
             gather(stderr).await.map_err(FetchError::Pipe)
         })
     });
@@ -108,7 +134,7 @@ async fn feed(
     }
 }
 
-async fn relay(
+async fn drain(
     stdout: Option<pipe::Receiver>,
     output: &mut impl Output,
 ) -> Result<u64, FetchError> {
@@ -126,7 +152,9 @@ async fn relay(
     }
 }
 
-async fn gather(stderr: &mut pipe::Receiver) -> io::Result<String> {
+/// What a child complains about, read to its end so that the child never waits; the beginning of
+/// it is kept.
+pub(super) async fn gather(stderr: &mut pipe::Receiver) -> io::Result<String> {
     let mut kept = Vec::new();
     let mut buffer = [0; 1024];
     loop {

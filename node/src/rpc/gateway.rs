@@ -24,20 +24,17 @@ pub use self::metrics::GatewayMetrics;
 
 use self::watch::Watch;
 use super::Services;
-use crate::reactor::Serve;
+use super::connection_tasks::ConnectionTasks;
 use crate::storage::{Repositories, StorageName};
 use gitring_daemon::drain::Drain;
-use hyper::rt::Executor;
+use gitring_daemon::listener::{Peer, Stream};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
 /// `[gateway]`.
 #[derive(Debug, Clone)]
@@ -80,12 +77,6 @@ pub struct Gateway {
     metrics: GatewayMetrics,
 }
 
-/// Runs the tasks of one HTTP/2 connection, which end with it.
-#[derive(Clone, Default)]
-struct ConnectionTasks {
-    tasks: Rc<RefCell<JoinSet<()>>>,
-}
-
 // === impl Limits ===
 
 impl Default for Limits {
@@ -110,10 +101,10 @@ impl Gateway {
     pub fn new(
         config: GatewayConfig,
         repositories: Repositories,
-        services: Services,
+        services: Rc<Services>,
         metrics: GatewayMetrics,
     ) -> Self {
-        Self { config, repositories, services: Rc::new(services), metrics }
+        Self { config, repositories, services, metrics }
     }
 
     fn http(&self, tasks: ConnectionTasks) -> auto::Builder<ConnectionTasks> {
@@ -133,15 +124,14 @@ impl Gateway {
             .keep_alive_interval(Duration::from_secs(30));
         http
     }
-}
 
-impl Serve for Gateway {
-    async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, mut drain: Drain) {
+    /// Serves one connection until it ends or `drain` says so.
+    pub async fn serve(self: Rc<Self>, stream: Stream, peer: Peer, mut drain: Drain) {
         let watch = Rc::new(Watch::new());
         let service = {
             let (gateway, watch) = (Rc::clone(&self), Rc::clone(&watch));
             service_fn(move |request| {
-                answer::answer(Rc::clone(&gateway), request, peer.ip(), Rc::clone(&watch))
+                answer::answer(Rc::clone(&gateway), request, peer, Rc::clone(&watch))
             })
         };
         let http = self.http(ConnectionTasks::default());
@@ -154,7 +144,7 @@ impl Serve for Gateway {
             tokio::select! {
                 result = connection.as_mut() => {
                     if let Err(error) = result {
-                        tracing::debug!(remote_ip = %peer.ip(), error, "connection broke");
+                        tracing::debug!(%peer, error, "connection broke");
                     }
                     return;
                 }
@@ -166,15 +156,5 @@ impl Serve for Gateway {
                 }
             }
         }
-    }
-}
-
-// === impl ConnectionTasks ===
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for ConnectionTasks {
-    fn execute(&self, task: F) {
-        let mut tasks = self.tasks.borrow_mut();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn_local(task);
     }
 }

@@ -41,8 +41,15 @@ impl Git {
     /// The environment of a child that serves `call`.
     pub fn environment(&self, call: &Call) -> Vec<(OsString, OsString)> {
         let version = format!("version={}", call.version.number());
-        let mut environment = self.surroundings(call);
+        let mut environment = self.surroundings(self.settings(call));
         environment.push(("GIT_PROTOCOL".into(), version.into()));
+        environment.push((CHILD_MARK.into(), "1".into()));
+        environment
+    }
+
+    /// The environment of a child that serves no fetch.
+    pub fn plain_environment(&self) -> Vec<(OsString, OsString)> {
+        let mut environment = self.surroundings(self.fixed());
         environment.push((CHILD_MARK.into(), "1".into()));
         environment
     }
@@ -51,14 +58,20 @@ impl Git {
     /// what the administrator fixed, as in Gitaly.
     pub fn settings(&self, call: &Call) -> Vec<(String, Option<String>)> {
         let mut settings = call.options.clone();
-        if let Surroundings::Closed { config, .. } = &self.surroundings {
-            let fixed = config.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
-            settings.extend(fixed);
-        }
+        settings.extend(self.fixed());
         settings
     }
 
-    fn surroundings(&self, call: &Call) -> Vec<(OsString, OsString)> {
+    fn fixed(&self) -> Vec<(String, Option<String>)> {
+        match &self.surroundings {
+            Surroundings::Closed { config, .. } => {
+                config.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect()
+            }
+            Surroundings::Inherited(_) => Vec::new(),
+        }
+    }
+
+    fn surroundings(&self, settings: Vec<(String, Option<String>)>) -> Vec<(OsString, OsString)> {
         match &self.surroundings {
             Surroundings::Inherited(variables) => {
                 let mut environment = variables.clone();
@@ -76,7 +89,7 @@ impl Git {
                 if let Some(path) = std::env::var_os("PATH") {
                     environment.push(("PATH".into(), path));
                 }
-                push_settings(&mut environment, self.settings(call));
+                push_settings(&mut environment, settings);
                 environment
             }
         }

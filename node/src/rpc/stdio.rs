@@ -93,6 +93,7 @@ fn prepare(arguments: &Arguments) -> Result<(Services, Call), String> {
         },
         version: Version::from_git_protocol(&version.to_string_lossy()),
         stateless: arguments.stateless_rpc,
+        nested: false,
         options: Vec::new(),
         namespace,
     };

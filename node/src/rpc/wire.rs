@@ -38,6 +38,8 @@ pub struct Call {
     pub version: Version,
     /// One request is one round, as over HTTP.
     pub stateless: bool,
+    /// The reply travels inside another side-band-64k, and its packets leave room for that.
+    pub nested: bool,
     /// Git configuration of this request; wins over the repository's.
     pub options: Vec<(String, Option<String>)>,
     /// Whose refs are served; the whole repository's where it is empty.
@@ -135,6 +137,25 @@ impl Summary {
         self.response_bytes += part.response_bytes;
         self.children += part.children;
         self.child_cpu += part.child_cpu;
+    }
+}
+
+// === impl FetchError ===
+
+impl FetchError {
+    /// Whether upload-pack itself gave up, rather than something around it.
+    pub fn is_of_upload_pack(&self) -> bool {
+        match self {
+            Self::Client(_) | Self::Child { .. } => true,
+            Self::Gone(_)
+            | Self::Input(_)
+            | Self::Config(_)
+            | Self::Desk(_)
+            | Self::Workers(_)
+            | Self::Spawn(_)
+            | Self::Pipe(_)
+            | Self::Pack(_) => false,
+        }
     }
 }
 

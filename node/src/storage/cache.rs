@@ -8,12 +8,12 @@
 
 use super::{RelativePath, StorageName};
 use gitring_git::repository::Repository;
+use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// A repository as clients name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,11 +26,11 @@ pub(super) struct Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     directory: PathBuf,
-    device: u64,
+    device: (u32, u32),
     inode: u64,
     /// ext4 gives a freed inode number to the next directory, so the number alone says little.
     /// File systems without birth times show the change time: then entries are renewed too often.
-    born: SystemTime,
+    born: (i64, u32),
 }
 
 /// What opened repositories may take.
@@ -63,16 +63,18 @@ struct Entry {
 // === impl Identity ===
 
 impl Identity {
-    #[expect(clippy::disallowed_methods, reason = "runs on a worker")]
-    pub(super) fn of(directory: PathBuf) -> io::Result<Self> {
-        let metadata = std::fs::metadata(&directory)?;
-        let changed = || {
-            let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
-            let nanos = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
-            SystemTime::UNIX_EPOCH + std::time::Duration::new(seconds, nanos)
-        };
-        let born = metadata.created().unwrap_or_else(|_| changed());
-        Ok(Self { directory, device: metadata.dev(), inode: metadata.ino(), born })
+    /// That of an open directory. `directory` is its path without symbolic links.
+    pub(super) fn of(directory: PathBuf, descriptor: impl AsFd) -> io::Result<Self> {
+        let wanted = StatxFlags::INO | StatxFlags::CTIME | StatxFlags::BTIME;
+        let found = statx(descriptor, "", AtFlags::EMPTY_PATH, wanted)?;
+        let has_birth = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let born = if has_birth { found.stx_btime } else { found.stx_ctime };
+        Ok(Self {
+            directory,
+            device: (found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+            born: (born.tv_sec, born.tv_nsec),
+        })
     }
 
     /// Without symbolic links.
@@ -112,6 +114,14 @@ impl Cache {
         self.shrink();
     }
 
+    /// The repository is gone.
+    pub(super) fn drop_entry(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.refs -= entry.refs;
+            self.queue.retain(|queued| queued != key);
+        }
+    }
+
     fn shrink(&mut self) {
         while self.entries.len() > self.limits.entries_max || self.refs > self.limits.refs_max {
             self.evict();
@@ -136,15 +146,18 @@ impl Cache {
 mod tests {
     use super::*;
     use gitring_git::repository::Environment;
+    use std::fs::File;
 
     /// Goal: the bound holds, and what is asked for again and again stays.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test opens a directory")]
     fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let mut init = std::process::Command::new("git");
         crate::storage::tests::run(init.args(["init", "-q", "--bare"]).arg(dir.path()));
         let repository = Arc::new(Repository::open(dir.path(), Environment::default()).unwrap());
-        let identity = Identity::of(dir.path().to_owned()).unwrap();
+        let identity =
+            Identity::of(dir.path().to_owned(), File::open(dir.path()).unwrap()).unwrap();
         let key = |name: &str| Key {
             storage: StorageName::parse("default").unwrap(),
             path: RelativePath::parse(name).unwrap(),

@@ -10,22 +10,46 @@ pub(super) fn run(command: &mut Command) {
     assert!(command.status().unwrap().success(), "{command:?}");
 }
 
-fn init(path: &Path) {
+pub(super) fn init(path: &Path) {
     run(Command::new("git").args(["init", "-q", "--bare"]).arg(path));
 }
 
-fn repositories(root: &Path) -> Repositories {
-    let config = StorageConfig { name: "default".into(), path: root.to_owned() };
+pub(super) const NAME: &str = "default";
+
+pub(super) fn repositories(root: &Path) -> Repositories {
+    let config = StorageConfig { name: NAME.into(), path: root.to_owned() };
     let storages = Storages::new(&[config]).unwrap();
     let workers = Workers::start(1, &Registry::new()).unwrap();
     Repositories::new(storages, Environment::default(), workers)
 }
 
+pub(super) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Paths of everything below `path`, sorted; links are not followed.
+#[expect(clippy::disallowed_methods, reason = "a test looks at files")]
+pub(super) fn names_below(path: &Path) -> Vec<String> {
+    let (mut names, mut pending) = (Vec::new(), vec![path.to_owned()]);
+    while let Some(directory) = pending.pop() {
+        // Whoever looks while others remove meets what is gone already.
+        let Ok(entries) = std::fs::read_dir(directory) else { continue };
+        for entry in entries.map(Result::unwrap) {
+            let name = entry.path().strip_prefix(path).unwrap().to_str().unwrap().to_owned();
+            names.push(name);
+            if entry.file_type().unwrap().is_dir() {
+                pending.push(entry.path());
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
 fn open(repositories: &Repositories, path: &str) -> Result<Arc<Repository>, OpenError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let storage = StorageName::parse("default").unwrap();
+    let storage = StorageName::parse(NAME).unwrap();
     let path = RelativePath::parse(path).unwrap();
-    runtime.block_on(repositories.open(&storage, &path)).map(|opened| opened.repository)
+    runtime().block_on(repositories.open(&storage, &path)).map(|opened| opened.repository)
 }
 
 fn check(repositories: &Repositories, path: &str, expected: &str) {
@@ -87,8 +111,113 @@ fn a_repository_created_again_is_opened_again() {
 fn unknown_storages_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let repositories = repositories(dir.path());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (storage, path) = (StorageName::parse("other"), RelativePath::parse("a.git"));
-    let error = runtime.block_on(repositories.open(&storage.unwrap(), &path.unwrap())).unwrap_err();
+    let error =
+        runtime().block_on(repositories.open(&storage.unwrap(), &path.unwrap())).unwrap_err();
     assert_eq!(error.to_string(), "no storage is named 'other'");
+}
+
+/// Expected values: what Gitaly's RepositoryExists answers, links out of the storage aside.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test prepares directories")]
+fn a_repository_exists_if_it_has_objects_refs_and_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("storage");
+    for name in ["a.git", "no-head.git", "no-refs.git", "no-objects.git", "broken-head.git"] {
+        init(&root.join(name));
+    }
+    init(&dir.path().join("secret.git"));
+    std::fs::remove_file(root.join("no-head.git/HEAD")).unwrap();
+    std::fs::remove_dir_all(root.join("no-refs.git/refs")).unwrap();
+    std::fs::remove_dir_all(root.join("no-objects.git/objects")).unwrap();
+    std::fs::write(root.join("broken-head.git/HEAD"), "").unwrap();
+    init(&root.join("linked-head.git"));
+    std::fs::rename(root.join("linked-head.git/HEAD"), root.join("linked-head.git/H")).unwrap();
+    symlink("H", root.join("linked-head.git/HEAD")).unwrap();
+    symlink("a.git", root.join("alias.git")).unwrap();
+    symlink(dir.path().join("secret.git"), root.join("stolen.git")).unwrap();
+    let repositories = repositories(&root);
+    let check = |path: &str, expected: Result<bool, &str>, missing: Option<&str>| {
+        let storage = StorageName::parse(NAME).unwrap();
+        let relative = RelativePath::clean(path).unwrap();
+        let found = runtime().block_on(repositories.exists(&storage, &relative));
+        let found = found.map_err(|error| error.to_string());
+        assert_eq!(found, expected.map_err(str::to_owned), "{path}");
+        if let Err(OpenError::NotARepository { missing: found }) = open(&repositories, path) {
+            assert_eq!(found, missing, "{path}");
+        }
+    };
+    check("a.git", Ok(true), None);
+    check("alias.git", Ok(true), None);
+    check("linked-head.git", Ok(true), None);
+    check("broken-head.git", Ok(true), None);
+    check("no-head.git", Ok(false), Some("HEAD"));
+    check("no-refs.git", Ok(false), Some("refs"));
+    check("no-objects.git", Ok(false), Some("objects"));
+    check("a.git/HEAD", Ok(false), None);
+    check("a.git/HEAD/x", Ok(false), None);
+    check("missing.git", Ok(false), None);
+    check("stolen.git", Err("the path leads out of its storage"), None);
+    // An unmounted disk is no proof that a repository does not exist.
+    std::fs::rename(&root, dir.path().join("elsewhere")).unwrap();
+    check("a.git", Err("storage does not exist"), None);
+}
+
+/// Goal: a path that turns into a link while it is open leads to what the link leads to.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test moves directories")]
+fn links_are_followed_anew_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, outside) = (dir.path().join("storage"), dir.path().join("outside.git"));
+    init(&root.join("a.git"));
+    init(&root.join("b.git"));
+    let repositories = repositories(&root);
+    check(&repositories, "a.git", "a.git");
+    std::fs::rename(root.join("a.git"), &outside).unwrap();
+    symlink(&outside, root.join("a.git")).unwrap();
+    check(&repositories, "a.git", "the path leads out of its storage");
+    std::fs::remove_file(root.join("a.git")).unwrap();
+    symlink("b.git", root.join("a.git")).unwrap();
+    check(&repositories, "a.git", "b.git");
+    std::fs::rename(root.join("b.git"), root.join("c.git")).unwrap();
+    std::fs::remove_file(root.join("a.git")).unwrap();
+    symlink("c.git", root.join("a.git")).unwrap();
+    check(&repositories, "a.git", "c.git");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test writes files")]
+fn sizes_formats_and_disks_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let repositories = repositories(dir.path());
+    let storage = StorageName::parse(NAME).unwrap();
+    let path = RelativePath::parse("a.git").unwrap();
+    init(&dir.path().join("a.git"));
+    let before = runtime().block_on(repositories.size_kib(&storage, &path)).unwrap();
+    std::fs::create_dir_all(dir.path().join("a.git/objects/00/11")).unwrap();
+    for number in 0..2000 {
+        let file = dir.path().join("a.git/objects/00/11").join(number.to_string());
+        std::fs::write(file, [0; 512]).unwrap();
+    }
+    symlink("/", dir.path().join("a.git/link")).unwrap();
+    let after = runtime().block_on(repositories.size_kib(&storage, &path)).unwrap();
+    assert_eq!(after - before, 1000, "{before} {after}");
+    repositories.storages().identify();
+    let status = runtime().block_on(repositories.statuses()).unwrap().remove(0);
+    assert!(status.is_readable && status.is_writeable && status.filesystem_id.len() == 36);
+    assert_eq!(names_below(dir.path()).iter().filter(|name| name.contains("test")).count(), 0);
+    let disk = runtime().block_on(repositories.disks()).unwrap().remove(0);
+    assert!(disk.available_bytes > 0 && disk.used_bytes > 0, "{disk:?}");
+    let format = |path: &str| {
+        let path = RelativePath::parse(path).unwrap();
+        runtime().block_on(repositories.object_format(&storage, &path)).unwrap()
+    };
+    assert_eq!(format("a.git"), Some(ObjectFormat::Sha1));
+    let mut init = Command::new("git");
+    init.args(["init", "-q", "--bare", "--object-format=sha256"]);
+    run(init.arg(dir.path().join("long.git")));
+    assert_eq!(format("long.git"), Some(ObjectFormat::Sha256));
+    std::fs::write(dir.path().join("long.git/config"), "[core]\nrepositoryformatversion=9\n")
+        .unwrap();
+    assert_eq!(format("long.git"), None);
 }

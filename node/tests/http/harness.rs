@@ -103,7 +103,7 @@ impl Place {
     pub(crate) fn start(self, more: &str, limits: Limits) -> Local {
         let file = PathBuf::from("node.toml");
         let mut config = Config::parse(&file, &self.config(more)).unwrap();
-        config.gateway.limits = limits;
+        config.gateway.as_mut().unwrap().limits = limits;
         Local { node: Node::start(config).unwrap(), place: self }
     }
 
@@ -131,11 +131,11 @@ impl Place {
 
 impl Local {
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/group/a.git", self.node.address())
+        format!("http://{}/group/a.git", self.node.gateway_address().unwrap())
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        connect(self.node.address())
+        connect(self.node.gateway_address().unwrap())
     }
 
     /// Waits until a line of `/metrics` is exactly this.

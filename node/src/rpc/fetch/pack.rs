@@ -65,7 +65,11 @@ pub(super) async fn serve<I: Input, O: Output>(
 ) -> Result<(), FetchError> {
     let mut child = start(conversation, request, delivery).await?;
     let stdin = child.stdin.take();
-    let mut stream = Stream::new(child, delivery.sideband);
+    let sideband = match delivery.sideband {
+        Some(Width::Large) if conversation.call.nested => Some(Width::Nested),
+        other => other,
+    };
+    let mut stream = Stream::new(child, sideband);
     // Both at once: the child starts to write before it has read everything.
     let feeding = feed(stdin, pack_objects::input(request));
     let sending = stream.relay(conversation);
@@ -270,7 +274,7 @@ fn payload_bytes_max(sideband: Option<Width>) -> usize {
 fn packets_max(sideband: Option<Width>) -> usize {
     match sideband {
         Some(Width::Small) => PACKETS * Width::Large.payload_bytes_max() / 1_000,
-        Some(Width::Large) | None => PACKETS,
+        Some(Width::Large | Width::Nested) | None => PACKETS,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::rpc::fetch;
 use crate::rpc::wire::{Call, Operation, Version};
 use crate::storage::Opened;
 use bytes::Bytes;
+use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
 use gitring_git::refs::Namespace;
 use hyper::body::Incoming;
@@ -20,7 +21,6 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
@@ -32,12 +32,12 @@ const SERVICE: &[u8] = b"001e# service=git-upload-pack\n0000";
 pub(super) async fn answer(
     gateway: Rc<Gateway>,
     request: Request<Incoming>,
-    remote_ip: IpAddr,
+    peer: Peer,
     watch: Rc<Watch>,
 ) -> Result<Response<Answer>, Infallible> {
     let (parts, body) = request.into_parts();
     let mut ledger = Ledger {
-        record: record(&gateway, &parts, remote_ip),
+        record: record(&gateway, &parts, peer),
         metrics: gateway.metrics.clone(),
         _active: watch.begin(),
     };
@@ -108,6 +108,7 @@ fn start(
         operation: asked.operation,
         version: asked.version,
         stateless: true,
+        nested: false,
         options: Vec::new(),
         namespace: Namespace::default(),
     };
@@ -116,11 +117,11 @@ fn start(
     (Box::pin(fetch), chunks)
 }
 
-fn record(gateway: &Gateway, parts: &Parts, remote_ip: IpAddr) -> Record {
+fn record(gateway: &Gateway, parts: &Parts, peer: Peer) -> Record {
     let given =
         ["x-request-id", "x-correlation-id"].iter().find_map(|name| parts.headers.get(*name));
     Record {
-        remote_ip,
+        peer,
         method: parts.method.to_string(),
         operation: "other",
         correlation_id: correlation_id(given.map(HeaderValue::as_bytes)),

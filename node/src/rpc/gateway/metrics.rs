@@ -1,5 +1,6 @@
 //! Metrics of the gateway. Answers: what is asked, how is it answered, how long does it take?
 
+use crate::rpc::FetchMetrics;
 use crate::rpc::access_log::Record;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
@@ -15,7 +16,7 @@ pub struct GatewayMetrics {
 
 impl GatewayMetrics {
     /// Registers them.
-    pub fn register(registry: &Registry) -> Self {
+    pub fn register(registry: &Registry, fetches: &FetchMetrics) -> Self {
         let valid = "name and labels are valid";
         // Gitaly's grpc_latency_buckets.
         let buckets = vec![0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 30.0, 60.0, 300.0, 1500.0];
@@ -31,16 +32,11 @@ impl GatewayMetrics {
                 &["operation"],
             )
             .expect(valid),
-            protocols: IntCounterVec::new(
-                Opts::new("gitaly_git_protocol_requests_total", "Requests by git's protocol."),
-                &["grpc_service", "grpc_method", "git_protocol"],
-            )
-            .expect(valid),
+            protocols: fetches.protocols.clone(),
         };
         let taken = "registered once a registry";
         registry.register(Box::new(metrics.requests.clone())).expect(taken);
         registry.register(Box::new(metrics.seconds.clone())).expect(taken);
-        registry.register(Box::new(metrics.protocols.clone())).expect(taken);
         metrics
     }
 

@@ -31,11 +31,11 @@ impl Refusal {
     /// Details of the file system stay in the log.
     pub(super) fn of_open(error: &OpenError) -> Self {
         let status = match error {
-            OpenError::NotFound | OpenError::NotARepository | OpenError::UnknownStorage(_) => {
-                StatusCode::NOT_FOUND
-            }
+            OpenError::NotFound
+            | OpenError::NotARepository { .. }
+            | OpenError::UnknownStorage(_) => StatusCode::NOT_FOUND,
             OpenError::Outside => StatusCode::FORBIDDEN,
-            OpenError::Workers(_) => StatusCode::SERVICE_UNAVAILABLE,
+            OpenError::NoStorage(_) | OpenError::Workers(_) => StatusCode::SERVICE_UNAVAILABLE,
             OpenError::Io(_) | OpenError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

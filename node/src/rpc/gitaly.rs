@@ -1,0 +1,125 @@
+//! Gitaly's gRPC services.
+//!
+//! ```text
+//!   connection ──► call (auth, deadline, log) ──► routes ──► smarthttp, ssh    ──► fetch
+//!   (h2, or h2 within a mux)                             ├──► refs, commit      ──► git on a worker
+//!                                                        └──► repository, server ──► storage
+//! ```
+//!
+//! Always true:
+//! - nothing of a request is looked at before its token was;
+//! - a call ends at its deadline, and what it started ends with it;
+//! - a method that is not built answers UNIMPLEMENTED.
+//!
+//! Never here: how refs, objects and storages are read.
+
+mod auth;
+mod call;
+mod child;
+mod commit;
+mod commits;
+mod connection;
+mod context;
+mod deadline;
+mod errors;
+mod fetching;
+mod list_by_git;
+mod list_refs;
+mod look;
+mod message_input;
+mod metrics;
+mod negotiation;
+mod observed;
+mod pieces;
+mod record;
+mod ref_pages;
+mod refs;
+mod repository;
+mod routes;
+mod server;
+mod sidechannels;
+mod smarthttp;
+mod ssh;
+mod target;
+
+pub use self::auth::AuthConfig;
+pub use self::metrics::GitalyMetrics;
+
+use self::auth::Auth;
+use self::metrics::{NegotiationMetrics, Series};
+use super::Services;
+use crate::storage::Repositories;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+use tonic::service::Routes;
+
+/// `listen_addr`, `socket_path`, `[auth]`.
+#[derive(Debug, Clone)]
+pub struct GitalyConfig {
+    /// Where it listens for TCP connections, if it does.
+    pub listen_addr: Option<SocketAddr>,
+    /// Where its unix socket is, if it has one.
+    pub socket_path: Option<PathBuf>,
+    /// Who may call.
+    pub auth: AuthConfig,
+    /// How long clients may negotiate.
+    pub timeouts: Timeouts,
+}
+
+/// `[timeout]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a client of an SSH fetch has said `done`.
+    pub upload_pack_negotiation: Duration,
+    /// Until a client has said which archive it wants.
+    pub upload_archive_negotiation: Duration,
+}
+
+/// The services of one reactor.
+#[derive(Debug)]
+pub struct Gitaly {
+    auth: Auth,
+    routes: Routes,
+    series: Series,
+}
+
+/// What the services answer from.
+#[derive(Debug)]
+struct Resources {
+    services: Rc<Services>,
+    repositories: Repositories,
+    negotiations: NegotiationMetrics,
+    timeouts: Timeouts,
+}
+
+// === impl Timeouts ===
+
+impl Default for Timeouts {
+    /// Gitaly's.
+    fn default() -> Self {
+        Self {
+            upload_pack_negotiation: Duration::from_secs(600),
+            upload_archive_negotiation: Duration::from_secs(60),
+        }
+    }
+}
+
+// === impl Gitaly ===
+
+impl Gitaly {
+    /// Services for the reactor they are built on.
+    pub fn new(
+        config: &GitalyConfig,
+        repositories: Repositories,
+        services: Rc<Services>,
+        metrics: GitalyMetrics,
+    ) -> Rc<Self> {
+        let negotiations = metrics.negotiations.clone();
+        let timeouts = config.timeouts;
+        let resources = Rc::new(Resources { services, repositories, negotiations, timeouts });
+        let auth = Auth::new(config.auth.clone(), metrics.auth.clone());
+        Rc::new(Self { auth, routes: routes::routes(&resources), series: Series::new(metrics) })
+    }
+}

@@ -1,0 +1,97 @@
+//! Who may call (`[auth]`), by Gitaly's rules, words and metrics.
+
+use gitring_proto::token::{Credentials, Secret};
+use prometheus::{IntCounterVec, Opts, Registry};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tonic::Status;
+
+/// `[auth]`.
+#[derive(Debug, Clone, Default)]
+pub struct AuthConfig {
+    /// `token`. Without it everybody may call.
+    pub secret: Option<Arc<Secret>>,
+    /// `transitioning`: tokens are judged and counted, but nobody is refused.
+    pub transitioning: bool,
+}
+
+/// Judges requests.
+#[derive(Debug)]
+pub(super) struct Auth {
+    config: AuthConfig,
+    metrics: AuthMetrics,
+}
+
+/// Answers: who would be refused, and why, before enforcement is turned on?
+#[derive(Debug, Clone)]
+pub(super) struct AuthMetrics {
+    authentications: IntCounterVec,
+    errors: IntCounterVec,
+}
+
+// === impl Auth ===
+
+impl Auth {
+    pub(super) fn new(config: AuthConfig, metrics: AuthMetrics) -> Self {
+        Self { config, metrics }
+    }
+
+    /// Judges the header `authorization` of a request.
+    pub(super) fn check(&self, header: Option<&[u8]>) -> Result<(), Status> {
+        let Some(secret) = &self.config.secret else {
+            self.count("server disabled authentication");
+            return Ok(());
+        };
+        match self.judge(secret, header) {
+            Ok(()) => {
+                self.count(if self.config.transitioning { "would be ok" } else { "ok" });
+                Ok(())
+            }
+            Err((label, status)) => {
+                self.count(label);
+                if self.config.transitioning { Ok(()) } else { Err(status) }
+            }
+        }
+    }
+
+    fn judge(&self, secret: &Secret, header: Option<&[u8]>) -> Result<(), (&'static str, Status)> {
+        let required = |_| ("unauthenticated", Status::unauthenticated("authentication required"));
+        let credentials = Credentials::parse(header.unwrap_or_default()).map_err(required)?;
+        credentials.verify(secret, unix_time_s()).map_err(|error| {
+            if let Some(reason) = error.metric() {
+                self.metrics.errors.with_label_values(&["v2", reason]).inc();
+            }
+            ("denied", Status::permission_denied("permission denied"))
+        })
+    }
+
+    fn count(&self, status: &'static str) {
+        let enforced = if self.config.transitioning { "false" } else { "true" };
+        self.metrics.authentications.with_label_values(&[enforced, status]).inc();
+    }
+}
+
+fn unix_time_s() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
+}
+
+// === impl AuthMetrics ===
+
+impl AuthMetrics {
+    pub(super) fn register(registry: &Registry) -> Self {
+        let authentications =
+            Opts::new("gitaly_authentications_total", "Requests by how their token was judged.");
+        let errors = Opts::new("gitaly_authentication_errors_total", "Tokens that were refused.");
+        let valid = "name and labels are valid";
+        let this = Self {
+            authentications: IntCounterVec::new(authentications, &["enforced", "status"])
+                .expect(valid),
+            errors: IntCounterVec::new(errors, &["version", "error"]).expect(valid),
+        };
+        let taken = "registered once a registry";
+        registry.register(Box::new(this.authentications.clone())).expect(taken);
+        registry.register(Box::new(this.errors.clone())).expect(taken);
+        this
+    }
+}

@@ -1,0 +1,258 @@
+//! One call, from its headers to its answer.
+
+use super::Gitaly;
+use super::connection::Connection;
+use super::context::{Carried, Context};
+use super::deadline;
+use super::observed::{Answer, End, Request as ObservedRequest};
+use super::record::{Client, Record};
+use crate::rpc::access_log::correlation_id;
+use gitring_daemon::listener::Peer;
+use gitring_proto::methods::{self, Operation, Scope};
+use gitring_proto::token::Credentials;
+use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Request, Response};
+use send_wrapper::SendWrapper;
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+use tonic::{Code, Status};
+use tower_service::Service;
+
+/// What clients say of themselves, and methods that do not exist, are cut at this length.
+const NAME_BYTES_MAX: usize = 128;
+
+/// The call that everybody may make: load balancers have no token.
+const OPEN_METHOD: &str = "/grpc.health.v1.Health/Check";
+
+/// Methods that are not Gitaly's: path and kind.
+const FOREIGN_METHODS: &[(&str, &str)] = &[
+    ("/grpc.health.v1.Health/Check", "unary"),
+    ("/grpc.health.v1.Health/Watch", "server_stream"),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "bidi_stream"),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "bidi_stream"),
+];
+
+/// Which method was called, in the words of metrics and log.
+#[derive(Debug, Clone)]
+pub(super) struct Called {
+    pub(super) path: Cow<'static, str>,
+    pub(super) service: Cow<'static, str>,
+    pub(super) method: Cow<'static, str>,
+    /// The path, where the method exists.
+    pub(super) known: Option<&'static str>,
+    /// `unary`, `client_stream`, `server_stream`, `bidi_stream`
+    pub(super) kind: &'static str,
+    pub(super) is_unary: bool,
+    pub(super) operation: &'static str,
+    pub(super) scope: &'static str,
+}
+
+/// Answers one request. An error cannot happen: every failure is a status.
+pub(super) async fn answer(
+    gitaly: Rc<Gitaly>,
+    request: Request<Incoming>,
+    connection: Rc<Connection>,
+) -> Result<Response<Answer>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let record = record(&parts, connection.peer);
+    let series = gitaly.series.begin(&record.called);
+    let time_limit = record.time_limit;
+    let context = Rc::new(Context::new(record, &parts.headers, connection.mux.clone()));
+    let end = {
+        let (gitaly, context, series) = (Rc::clone(&gitaly), Rc::clone(&context), series.clone());
+        End(Some(Box::new(move || {
+            if let Some(series) = &series {
+                gitaly.series.end(series, &context.record.borrow());
+            }
+        })))
+    };
+    let observed = ObservedRequest::new(body, Rc::clone(&context), series.clone());
+    let mut deadline = time_limit.map(|limit| Box::pin(tokio::time::sleep(limit)));
+    let response = {
+        let serving = serve(&gitaly, parts, observed, &context);
+        match &mut deadline {
+            None => serving.await,
+            Some(deadline) => tokio::select! {
+                biased;
+                response = serving => response,
+                () = deadline => {
+                    Status::deadline_exceeded("context deadline exceeded").into_http()
+                }
+            },
+        }
+    };
+    let (head, body) = response.into_parts();
+    let status = Status::from_header_map(&head.headers);
+    if let Some(status) = &status {
+        context.record.borrow_mut().end(status);
+    }
+    let answer = Answer::new(body, context, series, deadline, end);
+    let answer = if status.is_some() { answer.ended() } else { answer };
+    Ok(Response::from_parts(head, answer))
+}
+
+async fn serve(
+    gitaly: &Gitaly,
+    parts: Parts,
+    body: ObservedRequest,
+    context: &Rc<Context>,
+) -> Response<tonic::body::Body> {
+    let called = context.record.borrow().called.clone();
+    let given = parts.headers.get("grpc-timeout");
+    if given.is_some_and(|value| deadline::parse(value.as_bytes()).is_none()) {
+        return Status::internal("malformed grpc-timeout").into_http();
+    }
+    if called.path != OPEN_METHOD {
+        let token = parts.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        if let Err(status) = gitaly.auth.check(token) {
+            return status.into_http();
+        }
+    }
+    let mut request = Request::from_parts(parts, tonic::body::Body::new(body));
+    request.extensions_mut().insert(Carried(SendWrapper::new(Rc::clone(context))));
+    // Cloning shares the routes.
+    let response = gitaly.routes.clone().call(request).await;
+    let response = response.unwrap_or_else(|error: Infallible| match error {});
+    match Status::from_header_map(response.headers()) {
+        // The words of Go's gRPC; tonic has none, or others.
+        Some(status) if status.code() == Code::Unimplemented && !status_is_ours(&status) => {
+            let (service, method) = (&called.service, &called.method);
+            let text = match called.known {
+                Some(_) => format!("method {method} of service {service} is not built yet"),
+                None if methods::all().iter().any(|method| method.service == service) => {
+                    format!("unknown method {method} for service {service}")
+                }
+                None => format!("unknown service {service}"),
+            };
+            Status::unimplemented(text).into_http()
+        }
+        Some(status) if is_too_long(&status) => {
+            let text = "grpc: received message larger than max";
+            Status::resource_exhausted(text).into_http()
+        }
+        Some(_) | None => response,
+    }
+}
+
+/// Whether the client's message exceeds what tonic was told to take; Go has another code for it.
+fn is_too_long(status: &Status) -> bool {
+    status.code() == Code::OutOfRange && status.message().contains("message length too large")
+}
+
+/// Whether a handler of ours gave the reason.
+fn status_is_ours(status: &Status) -> bool {
+    !matches!(status.message(), "" | "Not yet implemented")
+}
+
+fn record(parts: &Parts, peer: Peer) -> Record {
+    let headers = &parts.headers;
+    let given = headers.get("x-gitlab-correlation-id");
+    let time_limit =
+        headers.get("grpc-timeout").and_then(|value| deadline::parse(value.as_bytes()));
+    Record {
+        called: Called::of(parts.uri.path()),
+        peer,
+        client: client(headers, time_limit),
+        correlation_id: correlation_id(given.map(|value| value.as_bytes())),
+        time_limit,
+        repository: None,
+        storage: None,
+        request_bytes: 0,
+        response_bytes: 0,
+        git_protocol: None,
+        summary: None,
+        code: Code::Cancelled,
+        error: Some("the client left".to_owned()),
+        began: Instant::now(),
+        began_at: SystemTime::now(),
+    }
+}
+
+fn client(headers: &HeaderMap, time_limit: Option<Duration>) -> Client {
+    let text = |key: &str| {
+        let value = headers.get(key)?.to_str().ok()?;
+        let sound = !value.is_empty() && value.len() <= NAME_BYTES_MAX;
+        sound.then(|| value.to_owned())
+    };
+    let unknown = || "unknown".to_owned();
+    let token = headers.get(AUTHORIZATION);
+    let credentials = token.and_then(|value| Credentials::parse(value.as_bytes()).ok());
+    Client {
+        name: text("x-gitlab-client-name").or_else(|| text("client_name")).unwrap_or_else(unknown),
+        call_site: text("call_site").unwrap_or_else(unknown),
+        auth_version: match credentials.map(|found| found.version()) {
+            None => unknown(),
+            Some(version) => String::from_utf8_lossy(version).into_owned(),
+        },
+        deadline_type: match time_limit {
+            None => "none".to_owned(),
+            Some(_) => text("deadline_type").unwrap_or_else(unknown),
+        },
+        remote_ip: text("remote_ip"),
+        user_id: text("user_id"),
+        username: text("username"),
+    }
+}
+
+// === impl Called ===
+
+impl Called {
+    fn of(path: &str) -> Self {
+        if let Some(method) = methods::find(path) {
+            let kind = match (method.client_streaming, method.server_streaming) {
+                (false, false) => "unary",
+                (true, false) => "client_stream",
+                (false, true) => "server_stream",
+                (true, true) => "bidi_stream",
+            };
+            return Self {
+                path: method.path.into(),
+                service: method.service.into(),
+                method: method.name.into(),
+                known: Some(method.path),
+                kind,
+                is_unary: kind == "unary",
+                operation: match method.operation {
+                    Operation::Accessor => "accessor",
+                    Operation::Mutator => "mutator",
+                    Operation::Maintenance => "maintenance",
+                    Operation::Unspecified => "unknown",
+                },
+                scope: match method.scope {
+                    Scope::Repository => "repository",
+                    Scope::Storage => "storage",
+                    Scope::Partition => "unknown",
+                },
+            };
+        }
+        let foreign = FOREIGN_METHODS.iter().find(|(known, _)| *known == path);
+        let kind = foreign.map_or("unary", |(_, kind)| *kind);
+        // Whatever it is, it goes to the log.
+        let path = path.get(..NAME_BYTES_MAX).unwrap_or(path);
+        let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
+        Self {
+            service: service.to_owned().into(),
+            method: method.to_owned().into(),
+            known: foreign.map(|(path, _)| *path),
+            path: path.to_owned().into(),
+            kind,
+            is_unary: kind == "unary",
+            operation: "unknown",
+            scope: "unknown",
+        }
+    }
+}
+
+// === impl Record ===
+
+impl Record {
+    /// The call has ended, as the client is told.
+    pub(super) fn end(&mut self, status: &Status) {
+        self.code = status.code();
+        self.error = (status.code() != Code::Ok).then(|| status.message().to_owned());
+    }
+}
