@@ -15,7 +15,10 @@ SCRIPTS ?=
 REPOS ?=
 REPO ?=
 
-.PHONY: demo test bench git-suite perf real-repos prepare node
+# Arguments for `make load`: address of a server that speaks Gitaly's wire, repository, and more.
+LOAD ?=
+
+.PHONY: demo test bench git-suite perf load real-repos prepare node
 
 demo: prepare
 	@$(CARGO) build --release --locked --quiet -p gitring-node
@@ -34,6 +37,10 @@ git-suite: node
 
 perf: node
 	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin measure -- $(REPO)
+
+load: prepare
+	@test -n "$(LOAD)" || { echo "usage: make load LOAD='--address tcp://host:port --repository a.git'"; exit 2; }
+	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin load -- $(LOAD)
 
 real-repos: node
 	@test -n "$(REPOS)" || { echo "usage: make real-repos REPOS='/path/a.git /path/b.git'"; exit 2; }

@@ -10,6 +10,7 @@ mod concurrent_writer;
 mod differential;
 mod drain;
 mod fetch;
+mod gitaly;
 mod hostile;
 mod protocol;
 mod stdio_environment;

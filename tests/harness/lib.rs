@@ -9,8 +9,11 @@
 
 pub mod client;
 pub mod git;
+pub mod gitaly;
 pub mod history;
 pub mod http;
+pub mod http2;
+pub mod metrics;
 pub mod node;
 pub mod picture;
 pub mod pktline;
@@ -18,5 +21,7 @@ pub mod process;
 pub mod random;
 pub mod repository;
 pub mod shape;
+pub mod shell;
 pub mod stdio;
 pub mod stock_http;
+pub mod yamux;

@@ -1,7 +1,8 @@
-//! A running `gitring-node` on free ports with a storage of its own.
+//! A running `gitring-node` on free ports with a storage of its own: the gateway, and Gitaly's door
+//! on TCP and on a unix socket.
 //!
 //! Always true:
-//! - The value exists only once the gateway accepts connections.
+//! - The value exists only once all its ports accept connections.
 //! - Dropping it kills and reaps the node.
 //! - Every git that the node starts leaves a line in a file, so they can be counted.
 //!
@@ -29,7 +30,14 @@ const START_ATTEMPTS: usize = 5;
 pub struct Node {
     folder: TempDir,
     child: Child,
+    ports: Ports,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
     gateway: SocketAddr,
+    gitaly: SocketAddr,
     metrics: SocketAddr,
 }
 
@@ -73,17 +81,27 @@ impl Node {
 
     /// The URL of a repository of the storage.
     pub fn url(&self, relative: &str) -> String {
-        format!("http://{}/{relative}", self.gateway)
+        format!("http://{}/{relative}", self.ports.gateway)
     }
 
     /// Where the gateway listens.
     pub fn gateway(&self) -> SocketAddr {
-        self.gateway
+        self.ports.gateway
+    }
+
+    /// Where it listens for Gitaly's clients.
+    pub fn gitaly_address(&self) -> SocketAddr {
+        self.ports.gitaly
+    }
+
+    /// The unix socket for Gitaly's clients.
+    pub fn socket_path(&self) -> PathBuf {
+        self.folder.path().join("gitaly.socket")
     }
 
     /// Where the metrics are.
     pub fn metrics(&self) -> SocketAddr {
-        self.metrics
+        self.ports.metrics
     }
 
     /// The node's process id.
@@ -91,14 +109,16 @@ impl Node {
         self.child.id()
     }
 
-    /// How many git processes the node has started since its own start.
+    /// How many git processes the node has started for its clients.
     pub fn children_started(&self) -> usize {
         self.children_log().lines().count()
     }
 
-    /// First arguments of every git process the node has started, one a line.
+    /// First arguments of every git process that the node has started for its clients, one a line.
     pub fn children_log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("children")).unwrap_or_default()
+        let log = fs::read_to_string(self.folder.path().join("children")).unwrap_or_default();
+        // Which git it is, the node asks first, for itself.
+        log.strip_prefix("version\n").unwrap_or(&log).to_owned()
     }
 
     /// What the node has logged so far.
@@ -129,19 +149,33 @@ impl Node {
 
     fn start_in(folder: TempDir, more: &str) -> Self {
         for _ in 0..START_ATTEMPTS {
-            let (gateway, metrics) = (free_address(), free_address());
+            let ports = Ports::free();
             let config = folder.path().join("config.toml");
-            fs::write(&config, configuration(folder.path(), gateway, metrics, more))
+            fs::write(&config, configuration(folder.path(), ports, more))
                 .expect("the configuration can be written");
             let mut child = spawn(&config, &folder.path().join("log"));
-            if accepts(&mut child, gateway) {
-                return Self { folder, child, gateway, metrics };
+            let doors = [ports.gateway, ports.gitaly, ports.metrics];
+            if doors.into_iter().all(|door| accepts(&mut child, door)) {
+                return Self { folder, child, ports };
             }
             drop(child.kill());
             drop(child.wait());
         }
         let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
         panic!("the node does not accept connections\n{log}");
+    }
+}
+
+// === impl Ports ===
+
+impl Ports {
+    /// Ports that were free a moment ago, all different.
+    fn free() -> Self {
+        let listeners: Vec<_> =
+            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
+        let address =
+            |at: usize| listeners[at].local_addr().expect("a bound socket has an address");
+        Self { gateway: address(0), gitaly: address(1), metrics: address(2) }
     }
 }
 
@@ -168,11 +202,11 @@ fn spawn(config: &Path, log: &Path) -> Child {
     command.spawn().expect("the node can be started")
 }
 
-/// Whether the gateway accepts before the node ends or the time is over.
-fn accepts(child: &mut Child, gateway: SocketAddr) -> bool {
+/// Whether an address accepts before the node ends or the time is over.
+fn accepts(child: &mut Child, address: SocketAddr) -> bool {
     let start = Instant::now();
     while start.elapsed() < START_MAX {
-        if TcpStream::connect_timeout(&gateway, Duration::from_secs(1)).is_ok() {
+        if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
             return true;
         }
         if child.try_wait().expect("a child can be waited for").is_some() {
@@ -183,15 +217,12 @@ fn accepts(child: &mut Child, gateway: SocketAddr) -> bool {
     false
 }
 
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("a bound socket has an address")
-}
-
-fn configuration(folder: &Path, gateway: SocketAddr, metrics: SocketAddr, more: &str) -> String {
+fn configuration(folder: &Path, ports: Ports, more: &str) -> String {
     let folder = folder.display();
+    let Ports { gateway, gitaly, metrics } = ports;
     format!(
-        "runtime_dir = \"{folder}/run\"\nprometheus_listen_addr = \"{metrics}\"\n\
+        "runtime_dir = \"{folder}/run\"\nlisten_addr = \"{gitaly}\"\n\
+         socket_path = \"{folder}/gitaly.socket\"\nprometheus_listen_addr = \"{metrics}\"\n\
          graceful_restart_timeout = \"10s\"\n\n\
          [[storage]]\nname = \"default\"\npath = \"{folder}/storage\"\n\n\
          [git]\nbin_path = \"{folder}/git\"\n\n[logging]\nformat = \"json\"\nlevel = \"info\"\n\n\
