@@ -7,7 +7,10 @@
 pub mod clone_cpu;
 pub mod in_flight;
 pub mod list_refs;
+pub mod ref_updates;
+pub mod sidechannel;
 pub mod spawns;
+pub mod unary;
 
 /// One figure beside its limit.
 #[derive(Debug)]

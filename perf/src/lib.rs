@@ -1,5 +1,9 @@
 //! Measurements of the node beside stock git: programs in `bin/`, results in `results/`.
 //!
+//! - `measure`: [`bars`];
+//! - `real-repos`: [`matrix`];
+//! - `load`: [`load`], also on other servers that speak Gitaly's wire.
+//!
 //! Always true:
 //! - Figures are ratios of runs that alternate in one process; the spread of repeated stock runs
 //!   stands beside them as the noise floor.
@@ -8,6 +12,7 @@
 //! Never here: assertions about correctness; tests/ holds those.
 
 pub mod bars;
+pub mod load;
 pub mod machine;
 pub mod matrix;
 pub mod series;

@@ -1,17 +1,19 @@
 //! Measures the bars and writes `perf/results/bars-<date>.md`.
 //!
-//! usage: `measure [REPOSITORY]`, a bare repository for the full clone and the clones in flight;
-//! a generated one of about 90 MB without it.
+//! usage: `measure [--only NAME,NAME...] [REPOSITORY]`, a bare repository for the full clone and the
+//! clones in flight; a generated one of about 90 MB without it. With `--only`, the bars whose names
+//! are given are measured and printed, and nothing is written.
 //!
-//! Always true: exit 0 only if every bar is met.
+//! Always true: exit 0 only if every bar that was measured is met.
 //!
 //! Never here: how a bar is measured; see [`gitring_perf::bars`].
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use gitring_perf::bars::{Bar, clone_cpu, in_flight, list_refs, spawns};
+use gitring_perf::bars::{Bar, clone_cpu, in_flight, list_refs, sidechannel, spawns, unary};
 use gitring_perf::machine;
 use gitring_tests::history;
 use gitring_tests::node::Node;
@@ -20,35 +22,81 @@ use gitring_tests::repository::{Kind, Repository};
 /// Commits of the generated repository.
 const HEAVY_COMMITS: usize = 3_000;
 
-fn main() -> ExitCode {
-    let given = std::env::args_os().nth(1).map(PathBuf::from);
-    let node = Node::start();
-    let repository = prepare(&node, given.as_deref());
-    let mut bars: Vec<Bar> = Vec::new();
-    report(&mut bars, spawns::measure());
-    report(&mut bars, vec![clone_cpu::measure(&node, &repository)]);
-    report(&mut bars, vec![in_flight::measure(&node, &repository)]);
-    report(&mut bars, list_refs::measure());
+/// Bars by the names that `--only` takes.
+const NAMES: [&str; 6] = ["spawns", "clone-cpu", "in-flight", "list-refs", "unary", "sidechannel"];
 
+fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let only = match arguments.first() {
+        Some(first) if first == "--only" => arguments.drain(..2.min(arguments.len())).nth(1),
+        Some(_) | None => None,
+    };
+    let names: Vec<String> = match &only {
+        Some(only) => only.to_string_lossy().split(',').map(str::to_owned).collect(),
+        None => NAMES.map(str::to_owned).into(),
+    };
+    let unknown = names.iter().any(|name| !NAMES.contains(&name.as_str()));
+    let is_option = |word: &OsString| word.to_string_lossy().starts_with('-');
+    if unknown || arguments.len() > 1 || arguments.iter().any(is_option) {
+        eprintln!("usage: measure [--only {}] [REPOSITORY]", NAMES.join(","));
+        return ExitCode::from(2);
+    }
+    let given = arguments.first().map(PathBuf::from);
+    let bars = measure(&names, given.as_deref());
+    if only.is_none()
+        && let Err(fault) = write(&bars, given.as_deref())
+    {
+        eprintln!("measure: {fault}");
+        return ExitCode::FAILURE;
+    }
+    if bars.iter().all(|bar| bar.met) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn measure(names: &[String], given: Option<&Path>) -> Vec<Bar> {
+    let named = |name: &str| names.iter().any(|known| known == name);
+    let mut bars: Vec<Bar> = Vec::new();
+    if named("spawns") {
+        report(&mut bars, spawns::measure());
+    }
+    if named("clone-cpu") || named("in-flight") {
+        let node = Node::start();
+        let repository = prepare(&node, given);
+        if named("clone-cpu") {
+            report(&mut bars, vec![clone_cpu::measure(&node, &repository)]);
+        }
+        if named("in-flight") {
+            report(&mut bars, vec![in_flight::measure(&node, &repository)]);
+        }
+    }
+    if named("list-refs") {
+        report(&mut bars, list_refs::measure());
+    }
+    if named("unary") {
+        report(&mut bars, unary::measure());
+    }
+    if named("sidechannel") {
+        report(&mut bars, sidechannel::measure());
+    }
+    bars
+}
+
+fn write(bars: &[Bar], given: Option<&Path>) -> Result<(), String> {
     let rows: Vec<String> = bars.iter().map(Bar::row).collect();
     let head = "| what | figure | bar | met | noise floor |\n|---|---|---|---|---|";
     let text = format!(
         "# Bars of the node\n\n{}- full clone: {}\n\n{head}\n{}\n",
         machine::describe(),
         given
-            .as_deref()
             .and_then(Path::file_name)
             .map_or("a generated repository".into(), |name| name.to_string_lossy()),
         rows.join("\n")
     );
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     let file = folder.join(format!("bars-{}.md", machine::today()));
-    if let Err(error) = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &text)) {
-        eprintln!("measure: {}: {error}\n{text}", file.display());
-        return ExitCode::FAILURE;
-    }
+    let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &text));
+    written.map_err(|error| format!("{}: {error}\n{text}", file.display()))?;
     println!("written to {}", file.display());
-    if bars.iter().all(|bar| bar.met) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(())
 }
 
 /// Prints rows as they come: a run takes minutes.
