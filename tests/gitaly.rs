@@ -15,6 +15,7 @@ mod hostile_mux;
 mod hostile_sidechannel;
 mod methods;
 mod observed;
+mod observed_fetch;
 mod replay;
 mod ssh;
 mod unary;

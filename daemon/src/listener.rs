@@ -148,14 +148,6 @@ impl Acceptor {
             }
         }
     }
-
-    /// The value of the label `type` of `gitaly_connections_total`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Tcp(_) => "tcp",
-            Self::Unix(..) => "unix",
-        }
-    }
 }
 
 // === impl SocketFile ===

@@ -117,15 +117,16 @@ impl Node {
         system::raise_descriptor_limit();
         let registry = metrics::registry();
         let runtime_dir = RuntimeDir::create(config.runtime_dir.as_deref())?;
+        let found = system::find_git(config.git.bin_path.as_deref())?;
         let git = Git {
-            program: system::find_git(config.git.bin_path.as_deref())?,
+            program: found.program,
             surroundings: Surroundings::Closed {
                 defaults_file: runtime_dir.write("gitconfig", &defaults::file())?,
                 config: config.git.config.clone(),
             },
         };
         let workers = Workers::start(config.runtime.workers, &registry)?;
-        let children = Children::start(config.runtime.children_max, &registry)?;
+        let children = Children::start(config.runtime.children_max, &found.version, &registry)?;
         let environment = environment(config.git.config.clone());
         config.storages.identify();
         let repositories = Repositories::new(config.storages.clone(), environment, workers.clone());
@@ -156,7 +157,7 @@ impl Node {
                 Some(address)
             }
         };
-        accept::start(listeners, config.runtime.connections_max, reactors, drain, &registry)?;
+        accept::start(listeners, config.runtime.connections_max, reactors, drain)?;
         tracing::info!(
             address = gateway.map(|address| address.to_string()),
             gitaly_address = gitaly.map(|address| address.to_string()),

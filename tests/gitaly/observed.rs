@@ -6,6 +6,7 @@ use gitring_proto::gitaly::repository_service_client::RepositoryServiceClient;
 use gitring_proto::gitaly::smart_http_service_client::SmartHttpServiceClient;
 use gitring_proto::gitaly::{InfoRefsRequest, RepositoryExistsRequest};
 use gitring_tests::gitaly::{DOORS, Door, call, connect, metadata, named, run};
+use gitring_tests::http;
 use gitring_tests::metrics;
 use gitring_tests::node::Node;
 use gitring_tests::process::wait_until;
@@ -14,7 +15,10 @@ use tonic::Request;
 use super::node_with_varied;
 
 /// What clients of Gitaly say of themselves.
-const CLIENT: [(&str, &str); 7] = [
+const CLIENT: [(&str, &str); 10] = [
+    ("gitaly-feature-run-twice", "true"),
+    ("gitaly-feature-mailmap-options", "true"),
+    ("gitaly-feature-not-now", "false"),
     ("x-gitlab-correlation-id", "01HXCORRELATION"),
     ("client_name", "gitlab-web"),
     ("call_site", "Projects::show"),
@@ -24,10 +28,11 @@ const CLIENT: [(&str, &str); 7] = [
     ("username", "jane"),
 ];
 
-/// The line of a call, once it is there.
+/// The last line of a call, once it is there.
 fn line(node: &Node, method: &str) -> String {
     let wanted = format!("\"grpc.method\":\"{method}\"");
-    let find = || node.log().lines().find(|line| line.contains(&wanted)).map(str::to_owned);
+    let is_it = |line: &&str| line.contains(&wanted) && line.contains("\"grpc.code\":");
+    let find = || node.log().lines().find(is_it).map(str::to_owned);
     wait_until(method, Duration::from_secs(10), || find().is_some());
     find().expect("found a moment ago")
 }
@@ -73,7 +78,8 @@ fn the_line_of_a_unary_call() {
             ("grpc.meta.client_name", "\"gitlab-web\""),
             ("grpc.meta.call_site", "\"Projects::show\""),
             ("grpc.meta.deadline_type", "\"regular\""),
-            ("grpc.meta.auth_version", "\"unknown\""),
+            ("component", "\"gitaly.UnaryServerInterceptor\""),
+            ("feature_flags", "\"mailmap_options run_twice\""),
             ("grpc.meta.method_type", "\"unary\""),
             ("grpc.meta.method_operation", "\"accessor\""),
             ("grpc.meta.method_scope", "\"repository\""),
@@ -109,14 +115,19 @@ fn the_line_of_a_failed_call() {
         let mut http = SmartHttpServiceClient::new(client);
         assert!(http.info_refs_upload_pack(request).await.is_err());
     });
+    let line = line(&node, "InfoRefsUploadPack");
+    // What is not known has no field, nor has what a call without children costs.
+    for key in ["grpc.meta.client_name", "auth_version", "feature_flags", "command."] {
+        assert!(!line.contains(key), "{key} in {line}");
+    }
     assert_fields(
-        &line(&node, "InfoRefsUploadPack"),
+        &line,
         &[
             ("msg", "\"finished streaming call with code NotFound\""),
             ("grpc.code", "\"NotFound\""),
             ("error", "\"repository not found\""),
             ("grpc.request.repoPath", "\"nothing.git\""),
-            ("grpc.meta.client_name", "\"unknown\""),
+            ("component", "\"gitaly.StreamServerInterceptor\""),
             ("grpc.meta.deadline_type", "\"none\""),
             ("grpc.meta.method_type", "\"server_stream\""),
             ("grpc.response.payload_bytes", "0"),
@@ -153,12 +164,13 @@ fn calls_and_connections_are_counted() {
                 assert_eq!(reply.is_ok(), !path.is_empty());
             }
         }
+        assert_eq!(http::info_refs(node.gateway(), "varied.git", 2).status, 200);
         let client = connect(&node, Door::Tcp, "").await;
         for path in ["/gitaly.Nobody/Nothing", "/gitaly.RefService/Nothing"] {
             assert!(call(&client, path, metadata(&[]), b"").await.is_err());
         }
     });
-    // Reading metrics is a connection too, but not one of Gitaly's door.
+    // Reading metrics is a connection too, and so is the gateway's, but not one of Gitaly's door.
     assert_eq!((connections("tcp"), connections("unix")), (before.0 + 3, before.1 + 2));
     let method = ("grpc_method", "RepositoryExists");
     let service = ("grpc_service", "gitaly.RepositoryService");

@@ -70,7 +70,7 @@ impl Node {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("storage")).expect("a fresh folder is empty");
         fs::create_dir(folder.path().join("run")).expect("a fresh folder is empty");
-        write_counting_git(&folder.path().join("git"), &folder.path().join("children"));
+        write_counting_git(folder.path());
         Self::start_in(folder, more)
     }
 
@@ -119,6 +119,11 @@ impl Node {
         let log = fs::read_to_string(self.folder.path().join("children")).unwrap_or_default();
         // Which git it is, the node asks first, for itself.
         log.strip_prefix("version\n").unwrap_or(&log).to_owned()
+    }
+
+    /// The correlation ids that these found in their environment, one a line.
+    pub fn children_correlation_ids(&self) -> String {
+        fs::read_to_string(self.folder.path().join("correlation_ids")).unwrap_or_default()
     }
 
     /// What the node has logged so far.
@@ -231,11 +236,15 @@ fn configuration(folder: &Path, ports: Ports, more: &str) -> String {
 }
 
 /// A git that notes its arguments before it becomes the real one.
-fn write_counting_git(path: &Path, log: &Path) {
-    let git = git::program();
-    let script =
-        format!("#!/bin/sh\necho \"$*\" >>'{}'\nexec '{}' \"$@\"\n", log.display(), git.display());
-    fs::write(path, script).expect("the script can be written");
+fn write_counting_git(folder: &Path) {
+    let (path, git, folder) = (folder.join("git"), git::program(), folder.display());
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>'{folder}/children'\n\
+         test -z \"$CORRELATION_ID\" || echo \"$CORRELATION_ID\" >>'{folder}/correlation_ids'\n\
+         exec '{}' \"$@\"\n",
+        git.display()
+    );
+    fs::write(&path, script).expect("the script can be written");
     let executable = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(path, executable).expect("the script can be made executable");
+    fs::set_permissions(&path, executable).expect("the script can be made executable");
 }

@@ -9,7 +9,6 @@
 use super::Reactors;
 use gitring_daemon::drain::Drain;
 use gitring_daemon::listener::{Acceptor, Listener};
-use prometheus::{IntCounterVec, Opts, Registry};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +21,7 @@ pub fn start<D: Copy + Send + Sync + 'static>(
     connections_max: usize,
     reactors: Reactors<D>,
     mut drain: Drain,
-    registry: &Registry,
 ) -> io::Result<()> {
-    let accepted = accepted(registry);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut acceptors = Vec::new();
     {
@@ -40,10 +37,7 @@ pub fn start<D: Copy + Send + Sync + 'static>(
             let mut doors = tokio::task::JoinSet::new();
             for (door, acceptor) in acceptors {
                 let (reactors, permits) = (Arc::clone(&reactors), Arc::clone(&permits));
-                let accepted = accepted.clone();
-                doors.spawn(async move {
-                    accept(door, &acceptor, &permits, &reactors, &accepted).await;
-                });
+                doors.spawn(async move { accept(door, &acceptor, &permits, &reactors).await });
             }
             drain.draining().await;
             doors.shutdown().await;
@@ -57,14 +51,11 @@ async fn accept<D: Copy + Send + 'static>(
     acceptor: &Acceptor,
     permits: &Arc<Semaphore>,
     reactors: &Reactors<D>,
-    accepted: &IntCounterVec,
 ) {
-    let accepted = accepted.with_label_values(&[acceptor.kind()]);
     loop {
         // A runtime's registration cannot move to another thread; the bare socket can.
         match acceptor.accept().await {
             Ok(connection) => {
-                accepted.inc();
                 // Taken afterwards: a listener that waits must not hold a place of the others.
                 let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
                 reactors.hand(door, connection, permit);
@@ -76,11 +67,4 @@ async fn accept<D: Copy + Send + 'static>(
             }
         }
     }
-}
-
-fn accepted(registry: &Registry) -> IntCounterVec {
-    let opts = Opts::new("gitaly_connections_total", "Connections accepted, by type.");
-    let counter = IntCounterVec::new(opts, &["type"]).expect("name and label are valid");
-    registry.register(Box::new(counter.clone())).expect("registered once a registry");
-    counter
 }

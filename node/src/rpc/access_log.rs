@@ -2,10 +2,12 @@
 //!
 //! Fields have Gitaly's names where Gitaly has them.
 
-use super::wire::{Summary, Version};
+use super::wire::Version;
+use crate::reactor::children::{Account, Cost};
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Taken from a client; longer ones are replaced.
@@ -32,8 +34,8 @@ pub struct Record {
     pub status: u16,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
-    /// What a finished fetch cost.
-    pub summary: Option<Summary>,
+    /// What children cost, once a fetch has begun.
+    pub account: Option<Arc<Account>>,
     /// What went wrong.
     pub error: Option<String>,
     /// Whether the answer was given whole.
@@ -60,6 +62,16 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// What children cost, if any was asked for.
+pub(crate) fn cost(account: &Account) -> Option<Cost> {
+    Some(account.cost()).filter(|cost| cost.asked > 0)
+}
+
+/// Whole ones, as Gitaly counts what commands take.
+pub(crate) fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// To the microsecond.
 pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
@@ -73,6 +85,9 @@ impl Drop for Record {
             self.error = Some("the connection ended before the answer".to_owned());
         }
         let elapsed = self.began.elapsed();
+        let cost = self.account.as_deref().and_then(cost);
+        let of = cost.as_ref();
+        let usage = of.filter(|cost| cost.started > 0).map(|cost| &cost.usage);
         let message = if self.complete { "finished http request" } else { "broken http request" };
         tracing::info!(
             system = "http",
@@ -82,14 +97,25 @@ impl Drop for Record {
             http.method = self.method.as_str(),
             http.operation = self.operation,
             http.status = u64::from(self.status),
-            http.start_time = log::timestamp(self.began_at).as_str(),
+            http.start_time = &*log::timestamp(self.began_at),
             http.time_ms = millis(elapsed),
             grpc.request.repoStorage = self.storage.as_str(),
             grpc.request.repoPath = self.path.as_deref(),
             git_protocol = self.version.map(|version| format!("v{}", version.number())),
             response_bytes = self.response_bytes,
-            command.count = self.summary.as_ref().map(|summary| u64::from(summary.children)),
-            command.cpu_time_ms = self.summary.as_ref().map(|summary| millis(summary.child_cpu)),
+            command.count = usage.and(of).map(|cost| u64::from(cost.started)),
+            command.cpu_time_ms = usage.map(|usage| whole_millis(usage.user + usage.system)),
+            command.user_time_ms = usage.map(|usage| whole_millis(usage.user)),
+            command.system_time_ms = usage.map(|usage| whole_millis(usage.system)),
+            command.real_time_ms = usage.map(|usage| whole_millis(usage.real)),
+            command.maxrss = usage.map(|usage| usage.max_rss_kib),
+            command.inblock = usage.map(|usage| usage.blocks_read),
+            command.oublock = usage.map(|usage| usage.blocks_written),
+            command.minflt = usage.map(|usage| usage.minor_faults),
+            command.majflt = usage.map(|usage| usage.major_faults),
+            command.spawn_token_wait_ms = of.map(|cost| whole_millis(cost.waited)),
+            command.spawn_token_fork_ms = of.map(|cost| whole_millis(cost.forking)),
+            command.spawn_token_error = of.and_then(|cost| cost.refused),
             error = self.error.as_deref(),
             "{message}"
         );

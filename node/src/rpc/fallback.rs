@@ -19,6 +19,7 @@ use std::io;
 use std::pin::pin;
 use std::process::ExitStatus;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 
@@ -42,8 +43,8 @@ pub struct Handover {
 /// What became of a child that talked to a client.
 #[derive(Debug)]
 pub struct Relayed {
-    /// What it cost.
-    pub summary: Summary,
+    /// Given to the output.
+    pub response_bytes: u64,
     /// How it ended.
     pub status: ExitStatus,
     /// The beginning of its standard error.
@@ -61,12 +62,12 @@ pub async fn serve(
     services.metrics.fallbacks.with_label_values(&[handover.reason]).inc();
     let command = command(services, call);
     let relayed = relay(services, command, handover.already_read, input, output).await?;
-    let Relayed { summary, status, complaint } = relayed;
+    let Relayed { response_bytes, status, complaint } = relayed;
     let round_ended = call.stateless && complaint == ROUND_ENDED;
     if !status.success() && !round_ended {
         return Err(FetchError::Child { status, complaint });
     }
-    Ok(summary)
+    Ok(Summary { response_bytes, refused: None })
 }
 
 /// Lets a child talk to the client until it ends, however it does.
@@ -80,9 +81,7 @@ pub async fn relay(
     let mut child = services.children.spawn(command).await?;
     let (response_bytes, complaint) = run(&mut child, already_read, input, output).await?;
     let exit = child.wait().await.map_err(FetchError::Pipe)?;
-    let mut summary = Summary { response_bytes, ..Summary::default() };
-    summary.add_child(&exit);
-    Ok(Relayed { summary, status: exit.status, complaint })
+    Ok(Relayed { response_bytes, status: exit.status, complaint })
 }
 
 /// Moves bytes until the child has closed its outputs.
@@ -179,6 +178,7 @@ fn command(services: &Services, call: &Call) -> ChildCommand {
     args.push(call.repository.git_dir().into());
     ChildCommand {
         name: CommandName { cmd: "git", subcmd: "upload-pack" },
+        account: Arc::clone(&call.account),
         program: services.git.program.clone(),
         args,
         env: services.git.environment(call),

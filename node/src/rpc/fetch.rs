@@ -204,7 +204,7 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
             let handover = Handover { reason, already_read: request.into() };
             fallback::serve(self.services, &call, handover, &mut NoInput, self.output).await?
         };
-        self.summary.add(&summary);
+        self.summary.response_bytes += summary.response_bytes;
         Ok(!whole_connection)
     }
 }

@@ -16,6 +16,7 @@
 mod auth;
 mod call;
 mod child;
+mod client;
 mod commit;
 mod commits;
 mod connection;
@@ -23,6 +24,7 @@ mod context;
 mod deadline;
 mod errors;
 mod fetching;
+mod hashed;
 mod list_by_git;
 mod list_refs;
 mod look;
@@ -53,7 +55,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
-use tonic::service::Routes;
 
 /// `listen_addr`, `socket_path`, `[auth]`.
 #[derive(Debug, Clone)]
@@ -81,7 +82,7 @@ pub struct Timeouts {
 #[derive(Debug)]
 pub struct Gitaly {
     auth: Auth,
-    routes: Routes,
+    routes: routes::Services,
     series: Series,
 }
 
@@ -120,6 +121,10 @@ impl Gitaly {
         let timeouts = config.timeouts;
         let resources = Rc::new(Resources { services, repositories, negotiations, timeouts });
         let auth = Auth::new(config.auth.clone(), metrics.auth.clone());
-        Rc::new(Self { auth, routes: routes::routes(&resources), series: Series::new(metrics) })
+        Rc::new(Self {
+            auth,
+            routes: routes::Services::new(&resources),
+            series: Series::new(metrics),
+        })
     }
 }

@@ -13,7 +13,7 @@ use super::git::{CHILD_MARK, Git, Surroundings};
 use super::trace::Trace;
 use super::wire::{Call, FetchError, Operation, Summary};
 use super::{FetchMetrics, Services, fetch};
-use crate::reactor::children::Children;
+use crate::reactor::children::{Account, Children};
 use crate::reactor::workers::Workers;
 use gitring_daemon::log;
 use gitring_git::refs::Namespace;
@@ -96,10 +96,13 @@ fn prepare(arguments: &Arguments) -> Result<(Services, Call), String> {
         nested: false,
         options: Vec::new(),
         namespace,
+        // Nobody reads metrics of this process, and its children inherit a correlation id.
+        account: Arc::new(Account::new("", "", String::new())),
     };
     let registry = Registry::new();
     let workers = Workers::start(1, &registry);
-    let children = Children::start(CHILDREN_MAX, &registry).map_err(|error| error.to_string())?;
+    let children =
+        Children::start(CHILDREN_MAX, "", &registry).map_err(|error| error.to_string())?;
     let services = Services {
         workers: workers.map_err(|error| error.to_string())?,
         children,

@@ -4,7 +4,7 @@
 //! holds one chunk.
 //! Never here: HTTP, standard input and output, Git.
 
-use crate::reactor::children::{Exit, SpawnError};
+use crate::reactor::children::{Account, SpawnError};
 use crate::reactor::workers::WorkerError;
 use bytes::Bytes;
 use gitring_git::refs::Namespace;
@@ -14,7 +14,6 @@ use gitring_git::upload_pack::{DeskError, Failure};
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a client wants of `git upload-pack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +43,8 @@ pub struct Call {
     pub options: Vec<(String, Option<String>)>,
     /// Whose refs are served; the whole repository's where it is empty.
     pub namespace: Namespace,
+    /// Who pays for children.
+    pub account: Arc<Account>,
 }
 
 /// Bytes from the client.
@@ -70,15 +71,11 @@ pub trait Output {
 #[error("the client has left")]
 pub struct Gone;
 
-/// What a finished fetch cost, and how it ended.
+/// What a finished fetch came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Given to the output.
     pub response_bytes: u64,
-    /// Processes started.
-    pub children: u32,
-    /// CPU time of these.
-    pub child_cpu: Duration,
     /// Why the client was refused, where it was told so in the protocol.
     pub refused: Option<String>,
 }
@@ -121,23 +118,6 @@ pub enum FetchError {
         /// The beginning of its standard error.
         complaint: String,
     },
-}
-
-// === impl Summary ===
-
-impl Summary {
-    /// Adds what a child cost.
-    pub fn add_child(&mut self, exit: &Exit) {
-        self.children += 1;
-        self.child_cpu += exit.user + exit.system;
-    }
-
-    /// Adds what a part of the fetch cost.
-    pub fn add(&mut self, part: &Self) {
-        self.response_bytes += part.response_bytes;
-        self.children += part.children;
-        self.child_cpu += part.child_cpu;
-    }
 }
 
 // === impl FetchError ===

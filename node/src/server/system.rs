@@ -8,6 +8,14 @@ use std::process::Command;
 /// The oldest git that is supported: Debian 12's.
 const GIT_OLDEST: (u32, u32) = (2, 39);
 
+/// The git that children run.
+pub(super) struct FoundGit {
+    /// Absolute.
+    pub(super) program: PathBuf,
+    /// As it was at the start, `2.39.5`.
+    pub(super) version: String,
+}
+
 /// Raises the soft limit of open files to the hard one: a fetch takes a handful, and the usual
 /// soft limit is 1,024.
 pub(super) fn raise_descriptor_limit() {
@@ -18,8 +26,8 @@ pub(super) fn raise_descriptor_limit() {
     }
 }
 
-/// An absolute path to a git that is new enough: the one configured, else the first in PATH.
-pub(super) fn find_git(configured: Option<&Path>) -> Result<PathBuf, StartError> {
+/// A git that is new enough: the one configured, else the first in PATH.
+pub(super) fn find_git(configured: Option<&Path>) -> Result<FoundGit, StartError> {
     let program = match configured {
         Some(path) => path.to_owned(),
         None => in_path("git").ok_or_else(|| {
@@ -39,7 +47,8 @@ pub(super) fn find_git(configured: Option<&Path>) -> Result<PathBuf, StartError>
         return Err(unusable(format!("{} is older than {major}.{minor}", text.trim())));
     }
     tracing::info!(path = %program.display(), version = text.trim(), "git");
-    Ok(program)
+    let version = text.trim().trim_start_matches("git version ").to_owned();
+    Ok(FoundGit { program, version })
 }
 
 /// Major and minor of `git version 2.39.5 (…)`.

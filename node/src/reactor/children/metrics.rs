@@ -1,5 +1,8 @@
-//! Metrics of children. Answers: how many run, what CPU they take, does anybody wait for one?
+//! Metrics of children. Answers: how many run, what do they take and for whom, does anybody wait
+//! for one?
 
+use super::CommandName;
+use super::account::{Account, Usage};
 use prometheus::{
     CounterVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -7,26 +10,36 @@ use prometheus::{
 #[derive(Debug, Clone)]
 pub(super) struct Metrics {
     pub(super) running: IntGauge,
-    pub(super) cpu_seconds: CounterVec,
     pub(super) spawned: IntCounterVec,
     pub(super) waiting: IntGauge,
     pub(super) timeouts: IntCounter,
     pub(super) waited: Histogram,
     pub(super) forking: Histogram,
+    used: Used,
 }
+
+/// By method and command, with Gitaly's names and labels.
+#[derive(Debug, Clone)]
+struct Used {
+    cpu_seconds: CounterVec,
+    real_seconds: CounterVec,
+    minor_faults: IntCounterVec,
+    major_faults: IntCounterVec,
+    signals: IntCounterVec,
+    context_switches: IntCounterVec,
+}
+
+const COMMAND: [&str; 4] = ["grpc_service", "grpc_method", "cmd", "subcmd"];
+const CPU: [&str; 5] = ["grpc_service", "grpc_method", "cmd", "subcmd", "mode"];
+const SWITCHES: [&str; 5] = ["grpc_service", "grpc_method", "cmd", "subcmd", "ctxswitchtype"];
 
 // === impl Metrics ===
 
 impl Metrics {
-    pub(super) fn register(registry: &Registry) -> Self {
+    pub(super) fn register(registry: &Registry, git_version: &str) -> Self {
         let valid = "name and labels are valid";
         let metrics = Self {
             running: IntGauge::new("gitaly_commands_running", "Children that run.").expect(valid),
-            cpu_seconds: CounterVec::new(
-                Opts::new("gitaly_command_cpu_seconds_total", "CPU seconds of ended children."),
-                &["cmd", "subcmd", "mode"],
-            )
-            .expect(valid),
             spawned: IntCounterVec::new(
                 Opts::new("gitring_children_spawned_total", "Children started."),
                 &["cmd", "subcmd"],
@@ -44,10 +57,10 @@ impl Metrics {
             .expect(valid),
             waited: histogram("gitaly_spawn_waiting_time_seconds", "Time waited for a permit."),
             forking: histogram("gitaly_spawn_forking_time_seconds", "Time from permit to process."),
+            used: Used::register(registry, git_version),
         };
         let taken = "registered once a registry";
         registry.register(Box::new(metrics.running.clone())).expect(taken);
-        registry.register(Box::new(metrics.cpu_seconds.clone())).expect(taken);
         registry.register(Box::new(metrics.spawned.clone())).expect(taken);
         registry.register(Box::new(metrics.waiting.clone())).expect(taken);
         registry.register(Box::new(metrics.timeouts.clone())).expect(taken);
@@ -55,9 +68,59 @@ impl Metrics {
         registry.register(Box::new(metrics.forking.clone())).expect(taken);
         metrics
     }
+
+    /// Counts what a child used that has ended.
+    pub(super) fn used(&self, account: &Account, name: CommandName, usage: &Usage) {
+        let command = [account.service(), account.method(), name.cmd, name.subcmd];
+        let with = |last| [command[0], command[1], command[2], command[3], last];
+        let Used { cpu_seconds, real_seconds, .. } = &self.used;
+        cpu_seconds.with_label_values(&with("user")).inc_by(usage.user.as_secs_f64());
+        cpu_seconds.with_label_values(&with("system")).inc_by(usage.system.as_secs_f64());
+        real_seconds.with_label_values(&command).inc_by(usage.real.as_secs_f64());
+        let Used { minor_faults, major_faults, signals, context_switches, .. } = &self.used;
+        minor_faults.with_label_values(&command).inc_by(usage.minor_faults);
+        major_faults.with_label_values(&command).inc_by(usage.major_faults);
+        signals.with_label_values(&command).inc_by(usage.signals);
+        let switches = |kind| context_switches.with_label_values(&with(kind));
+        switches("voluntary").inc_by(usage.voluntary_switches);
+        switches("nonvoluntary").inc_by(usage.involuntary_switches);
+    }
+}
+
+// === impl Used ===
+
+impl Used {
+    /// The version of git never changes: it is part of every series, and of no look-up.
+    fn register(registry: &Registry, git_version: &str) -> Self {
+        let valid = "name and labels are valid";
+        let taken = "registered once a registry";
+        let opts = |name: &str, help: &str| {
+            let name = format!("gitaly_command_{name}_total");
+            Opts::new(name, help).const_label("git_version", git_version)
+        };
+        let seconds = |name: &str, help: &str, labels: &[&str]| {
+            let vec = CounterVec::new(opts(name, help), labels).expect(valid);
+            registry.register(Box::new(vec.clone())).expect(taken);
+            vec
+        };
+        let count = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntCounterVec::new(opts(name, help), labels).expect(valid);
+            registry.register(Box::new(vec.clone())).expect(taken);
+            vec
+        };
+        Self {
+            cpu_seconds: seconds("cpu_seconds", "CPU seconds of ended children.", &CPU),
+            real_seconds: seconds("real_seconds", "Seconds that children ran.", &COMMAND),
+            minor_faults: count("minor_page_faults", "Pages found in memory.", &COMMAND),
+            major_faults: count("major_page_faults", "Pages read from disk.", &COMMAND),
+            signals: count("signals_received", "Signals; Linux counts none.", &COMMAND),
+            context_switches: count("context_switches", "Context switches.", &SWITCHES),
+        }
+    }
 }
 
 fn histogram(name: &str, help: &str) -> Histogram {
-    let buckets = vec![0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 60.0];
+    // Gitaly's, and the longest that anybody waits here.
+    let buckets = vec![0.001, 0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 60.0];
     Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("name is valid")
 }

@@ -3,17 +3,17 @@
 //! Always true: a group is signalled only while its leader is not reaped, so the number cannot
 //! belong to somebody else by then.
 
-#![expect(unsafe_code, reason = "wait4 with its CPU times, and watching a pidfd, are not safe")]
+#![expect(unsafe_code, reason = "wait4 with its usage, and watching a pidfd, are not safe")]
 
 use super::metrics::Metrics;
-use super::{CommandName, Exit};
+use super::{Account, CommandName, Exit, Usage};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -27,6 +27,8 @@ pub(super) struct Birth {
     /// Returned when this value is dropped, after the child was reaped.
     pub(super) permit: Option<OwnedSemaphorePermit>,
     pub(super) name: CommandName,
+    pub(super) account: Arc<Account>,
+    pub(super) began: Instant,
 }
 
 /// The process group of a child, until its leader was reaped.
@@ -58,7 +60,7 @@ pub(super) fn start(children_max: usize, metrics: Metrics) -> io::Result<mpsc::S
 }
 
 async fn reap(birth: Birth, metrics: Metrics) {
-    let Birth { pid, pidfd, group, exited, permit, name } = birth;
+    let Birth { pid, pidfd, group, exited, permit, name, account, began } = birth;
     metrics.running.inc();
     // SAFETY: the AsyncFd owns the descriptor, which nobody else has and which never changes.
     match unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
@@ -68,10 +70,10 @@ async fn reap(birth: Birth, metrics: Metrics) {
     }
     let exit = group.bury(pid);
     metrics.running.dec();
-    if let Ok(exit) = exit {
-        let cpu = |mode| metrics.cpu_seconds.with_label_values(&[name.cmd, name.subcmd, mode]);
-        cpu("user").inc_by(exit.user.as_secs_f64());
-        cpu("system").inc_by(exit.system.as_secs_f64());
+    if let Ok(mut exit) = exit {
+        exit.usage.real = began.elapsed();
+        account.ended(&exit);
+        metrics.used(&account, name, &exit.usage);
         // Nobody may be left to be told.
         let _ = exited.send(exit);
     }
@@ -107,7 +109,7 @@ impl Group {
     }
 }
 
-/// wait4(2): status and CPU time of a child, which is reaped.
+/// wait4(2): status and usage of a child, which is reaped. Since when it ran is not known here.
 fn wait(pid: Pid) -> io::Result<Exit> {
     let mut status = 0;
     loop {
@@ -118,16 +120,29 @@ fn wait(pid: Pid) -> io::Result<Exit> {
             unsafe { libc::wait4(pid.as_raw_nonzero().get(), &raw mut status, 0, &raw mut usage) };
         if reaped >= 0 {
             let status = ExitStatus::from_raw(status);
-            return Ok(Exit {
-                status,
-                user: duration(usage.ru_utime),
-                system: duration(usage.ru_stime),
-            });
+            return Ok(Exit { status, usage: used(&usage) });
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
+    }
+}
+
+fn used(usage: &libc::rusage) -> Usage {
+    let count = |value: libc::c_long| u64::try_from(value).unwrap_or(0);
+    Usage {
+        user: duration(usage.ru_utime),
+        system: duration(usage.ru_stime),
+        real: Duration::ZERO,
+        max_rss_kib: count(usage.ru_maxrss),
+        blocks_read: count(usage.ru_inblock),
+        blocks_written: count(usage.ru_oublock),
+        minor_faults: count(usage.ru_minflt),
+        major_faults: count(usage.ru_majflt),
+        signals: count(usage.ru_nsignals),
+        voluntary_switches: count(usage.ru_nvcsw),
+        involuntary_switches: count(usage.ru_nivcsw),
     }
 }
 

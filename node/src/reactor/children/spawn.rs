@@ -2,7 +2,7 @@
 //! on a reactor.
 
 use super::reap::{Birth, Group};
-use super::{ChildCommand, Life, Order, Started};
+use super::{CORRELATION_ID, ChildCommand, Life, Order, Started};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// Starts children until the last [`super::Children`] is gone.
@@ -20,7 +21,6 @@ pub(super) fn run(orders: &Receiver<Order>, births: &mpsc::Sender<Birth>) {
         }
         let started = start(&command).map(|(started, mut birth)| {
             birth.permit = Some(permit);
-            birth.name = command.name;
             // The reaper's inbox holds `children_max`, so this waits for the reaper at most.
             if let Err(lost) = births.blocking_send(birth) {
                 lost.0.group.kill();
@@ -34,6 +34,7 @@ pub(super) fn run(orders: &Receiver<Order>, births: &mpsc::Sender<Birth>) {
 
 fn start(command: &ChildCommand) -> io::Result<(Started, Birth)> {
     let mut child = prepare(command);
+    let began = Instant::now();
     #[expect(clippy::disallowed_methods, reason = "this is the spawning thread")]
     let mut child = child.spawn()?;
     let pid = Pid::from_child(&child);
@@ -52,7 +53,8 @@ fn start(command: &ChildCommand) -> io::Result<(Started, Birth)> {
     let group = Arc::new(Group::new(pid));
     let (exited, exit) = oneshot::channel();
     let life = Life { group: Arc::clone(&group), exit };
-    let birth = Birth { pid, pidfd, group, exited, permit: None, name: command.name };
+    let (name, account) = (command.name, Arc::clone(&command.account));
+    let birth = Birth { pid, pidfd, group, exited, permit: None, name, account, began };
     Ok((Started { stdin, stdout, stderr, life }, birth))
 }
 
@@ -67,5 +69,11 @@ fn prepare(command: &ChildCommand) -> Command {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    match command.account.correlation_id() {
+        "" => {}
+        id => {
+            prepared.env(CORRELATION_ID, id);
+        }
+    }
     prepared
 }

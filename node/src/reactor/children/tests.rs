@@ -12,6 +12,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 fn shell(script: &str) -> ChildCommand {
     ChildCommand {
         name: CommandName { cmd: "sh", subcmd: "" },
+        account: Arc::new(Account::new("Service", "Method", "id-1".to_owned())),
         program: PathBuf::from("/bin/sh"),
         args: vec!["-c".into(), script.into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
@@ -45,19 +46,74 @@ async fn gone(pid: &str) {
     panic!("process {pid:?} lives on");
 }
 
+/// The value of a series, whose labels stand in the order of the alphabet.
+fn series(registry: &Registry, name: &str) -> f64 {
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.unwrap_or_else(|| panic!("{name} in {text}"));
+    value.trim().parse().unwrap()
+}
+
 #[test]
-fn exit_status_cpu_time_and_environment_come_back() {
+fn exit_status_usage_and_environment_come_back() {
     block_on(async {
-        let children = Children::start(2, &Registry::new()).unwrap();
-        let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; env | grep -v '^_=' | \
-                      grep -v PWD; exit 7";
-        let mut child = children.spawn(shell(script)).await.unwrap();
+        let registry = Registry::new();
+        let children = Children::start(2, "2.39.5", &registry).unwrap();
+        let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.01; \
+                      env | grep -v '^_=' | grep -v PWD | sort; exit 7";
+        let command = shell(script);
+        let account = Arc::clone(&command.account);
+        let mut child = children.spawn(command).await.unwrap();
         let mut out = String::new();
         child.stdout.as_mut().unwrap().read_to_string(&mut out).await.unwrap();
         let exit = child.wait().await.unwrap();
-        assert_eq!(out, "PATH=/usr/bin:/bin\n");
+        assert_eq!(out, "CORRELATION_ID=id-1\nPATH=/usr/bin:/bin\n");
         assert_eq!(exit.status.code(), Some(7));
-        assert!(exit.user + exit.system > Duration::from_millis(1), "{exit:?}");
+        let cost = account.cost();
+        let usage = cost.usage;
+        assert_eq!((cost.started, cost.asked, cost.refused, usage), (1, 1, None, exit.usage));
+        assert!(cost.forking > Duration::ZERO, "{cost:?}");
+        assert!(usage.user + usage.system > Duration::from_millis(1), "{usage:?}");
+        assert!(usage.real > Duration::from_millis(10), "{usage:?}");
+        assert!(usage.max_rss_kib > 100 && usage.minor_faults > 10, "{usage:?}");
+        let command = "cmd=\"sh\"";
+        let rest = "git_version=\"2.39.5\",grpc_method=\"Method\",grpc_service=\"Service\"";
+        let found = |name: &str, more: &str, last: &str| {
+            let name = format!("gitaly_command_{name}_total");
+            series(&registry, &format!("{name}{{{command}{more},{rest}{last},subcmd=\"\"}}"))
+        };
+        assert_eq!(found("real_seconds", "", ""), usage.real.as_secs_f64());
+        assert_eq!(found("cpu_seconds", "", ",mode=\"user\""), usage.user.as_secs_f64());
+        assert_eq!(found("cpu_seconds", "", ",mode=\"system\""), usage.system.as_secs_f64());
+        assert_eq!(found("minor_page_faults", "", ""), usage.minor_faults as f64);
+        assert_eq!(found("major_page_faults", "", ""), usage.major_faults as f64);
+        assert_eq!(found("signals_received", "", ""), 0.0);
+        for (kind, expected) in
+            [("voluntary", usage.voluntary_switches), ("nonvoluntary", usage.involuntary_switches)]
+        {
+            let kind = format!(",ctxswitchtype=\"{kind}\"");
+            assert_eq!(found("context_switches", &kind, ""), expected as f64, "{kind}");
+        }
+        assert!(usage.voluntary_switches > 0, "{usage:?}");
+        assert_eq!(series(&registry, "gitaly_spawn_waiting_time_seconds_count"), 1.0);
+        assert_eq!(series(&registry, "gitaly_spawn_forking_time_seconds_count"), 1.0);
+    });
+}
+
+/// Goal: what a client costs that does not wait is not forgotten.
+#[test]
+fn a_child_that_nobody_waits_for_is_paid_for() {
+    block_on(async {
+        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
+        let mut command = shell("echo; sleep 1000");
+        command.account = Arc::new(Account::new("Service", "Method", String::new()));
+        let account = Arc::clone(&command.account);
+        let mut child = children.spawn(command).await.unwrap();
+        line(&mut child).await;
+        drop(child);
+        children.ended().await;
+        let cost = account.cost();
+        assert!(cost.started == 1 && cost.usage.minor_faults > 0, "{cost:?}");
     });
 }
 
@@ -65,7 +121,7 @@ fn exit_status_cpu_time_and_environment_come_back() {
 #[test]
 fn a_dropped_child_takes_its_group_with_it() {
     block_on(async {
-        let children = Children::start(1, &Registry::new()).unwrap();
+        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
         let mut dropped =
             children.spawn(shell("sleep 1000 & echo $!; echo $$; wait")).await.unwrap();
         let (grandchild, leader) = (line(&mut dropped).await, line(&mut dropped).await);
@@ -80,7 +136,7 @@ fn a_dropped_child_takes_its_group_with_it() {
 #[test]
 fn a_group_ends_with_its_leader() {
     block_on(async {
-        let children = Children::start(1, &Registry::new()).unwrap();
+        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
         let script = "sleep 1000 >/dev/null 2>&1 </dev/null & echo $!";
         let mut child = children.spawn(shell(script)).await.unwrap();
         let grandchild = line(&mut child).await;
@@ -92,7 +148,7 @@ fn a_group_ends_with_its_leader() {
 #[test]
 fn the_next_child_waits_until_the_last_was_reaped() {
     block_on(async {
-        let children = Children::start(1, &Registry::new()).unwrap();
+        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
         let first = children.spawn(shell("sleep 1000")).await.unwrap();
         let mut second = Box::pin(children.spawn(shell("exit 0")));
         let early = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
@@ -105,7 +161,7 @@ fn the_next_child_waits_until_the_last_was_reaped() {
 #[test]
 fn a_missing_program_is_an_error_and_gives_its_permit_back() {
     block_on(async {
-        let children = Children::start(1, &Registry::new()).unwrap();
+        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
         let missing = ChildCommand { program: "/nowhere/git".into(), ..shell("") };
         let error = children.spawn(missing).await.unwrap_err();
         assert!(matches!(error, SpawnError::Io { .. }), "{error}");

@@ -24,6 +24,7 @@ use gitring_git::pkt_line::FLUSH;
 use gitring_git::sideband::{self, Band, KEEP_ALIVE, PREFIX_BYTES, Width};
 use gitring_git::upload_pack::Delivery;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
@@ -75,7 +76,6 @@ pub(super) async fn serve<I: Input, O: Output>(
     let sending = stream.relay(conversation);
     tokio::try_join!(feeding, sending)?;
     let exit = stream.child.wait().await.map_err(FetchError::Pipe)?;
-    conversation.summary.add_child(&exit);
     stream.finish(conversation, &exit).await
 }
 
@@ -93,6 +93,7 @@ async fn start<I: Input, O: Output>(
     env.push(("GIT_DIR".into(), git_dir.into()));
     let command = ChildCommand {
         name: CommandName { cmd: "git", subcmd: "pack-objects" },
+        account: Arc::clone(&conversation.call.account),
         program: services.git.program.clone(),
         args: pack_objects::arguments(request, progress),
         env,

@@ -6,6 +6,7 @@ use super::input::HttpInput;
 use super::refusal::Refusal;
 use super::request::{self, Asked};
 use super::watch::Watch;
+use crate::reactor::children::Account;
 use crate::rpc::access_log::{Record, correlation_id};
 use crate::rpc::fetch;
 use crate::rpc::wire::{Call, Operation, Version};
@@ -22,6 +23,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// What git http-backend writes before an advertisement of version 0 or 1: a pkt-line and a
@@ -86,7 +88,10 @@ async fn serve(
         (Operation::AdvertiseRefs, Version::V2) | (Operation::UploadPack, _) => &[],
     };
     let input = HttpInput::new(body, asked.gzip, &gateway.config.limits);
-    let (fetch, chunks) = start(Rc::clone(gateway), opened, &asked, input);
+    let account = Account::new("http", record.operation, record.correlation_id.clone());
+    let account = record.account.insert(Arc::new(account));
+    let call = call(opened, &asked, Arc::clone(account));
+    let (fetch, chunks) = start(Rc::clone(gateway), call, input);
     match FetchBody::begin(fetch, chunks, prefix, watch.body(), ledger).await {
         Ok(body) => Ok(Served::Body(kind, body)),
         Err(error) => {
@@ -96,13 +101,8 @@ async fn serve(
     }
 }
 
-fn start(
-    gateway: Rc<Gateway>,
-    opened: Opened,
-    asked: &Asked,
-    mut input: HttpInput,
-) -> (body::Fetch, tokio::sync::mpsc::Receiver<Bytes>) {
-    let call = Call {
+fn call(opened: Opened, asked: &Asked, account: Arc<Account>) -> Call {
+    Call {
         repository: opened.repository,
         snapshot: opened.snapshot,
         operation: asked.operation,
@@ -111,7 +111,15 @@ fn start(
         nested: false,
         options: Vec::new(),
         namespace: Namespace::default(),
-    };
+        account,
+    }
+}
+
+fn start(
+    gateway: Rc<Gateway>,
+    call: Call,
+    mut input: HttpInput,
+) -> (body::Fetch, tokio::sync::mpsc::Receiver<Bytes>) {
     let (mut output, chunks) = body::channel();
     let fetch = async move { fetch::serve(&gateway.services, call, &mut input, &mut output).await };
     (Box::pin(fetch), chunks)
@@ -130,7 +138,7 @@ fn record(gateway: &Gateway, parts: &Parts, peer: Peer) -> Record {
         version: None,
         status: 0,
         response_bytes: 0,
-        summary: None,
+        account: None,
         error: None,
         complete: false,
         began: Instant::now(),

@@ -132,8 +132,7 @@ impl FetchBody {
                     };
                 }
                 Poll::Ready(Ok(summary)) => {
-                    ledger.record.error = summary.refused.clone();
-                    ledger.record.summary = Some(summary);
+                    ledger.record.error = summary.refused;
                     self.fetch = None;
                 }
                 Poll::Ready(Err(error)) => {

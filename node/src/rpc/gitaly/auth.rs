@@ -1,7 +1,8 @@
 //! Who may call (`[auth]`), by Gitaly's rules, words and metrics.
 
 use gitring_proto::token::{Credentials, Secret};
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tonic::Status;
@@ -20,6 +21,8 @@ pub struct AuthConfig {
 pub(super) struct Auth {
     config: AuthConfig,
     metrics: AuthMetrics,
+    /// Of those that may call, once one has.
+    let_in: OnceCell<IntCounter>,
 }
 
 /// Answers: who would be refused, and why, before enforcement is turned on?
@@ -33,22 +36,25 @@ pub(super) struct AuthMetrics {
 
 impl Auth {
     pub(super) fn new(config: AuthConfig, metrics: AuthMetrics) -> Self {
-        Self { config, metrics }
+        Self { config, metrics, let_in: OnceCell::new() }
     }
 
     /// Judges the header `authorization` of a request.
     pub(super) fn check(&self, header: Option<&[u8]>) -> Result<(), Status> {
         let Some(secret) = &self.config.secret else {
-            self.count("server disabled authentication");
+            self.count_let_in("server disabled authentication");
             return Ok(());
         };
         match self.judge(secret, header) {
             Ok(()) => {
-                self.count(if self.config.transitioning { "would be ok" } else { "ok" });
+                self.count_let_in(match self.config.transitioning {
+                    true => "would be ok",
+                    false => "ok",
+                });
                 Ok(())
             }
             Err((label, status)) => {
-                self.count(label);
+                self.counter(label).inc();
                 if self.config.transitioning { Ok(()) } else { Err(status) }
             }
         }
@@ -65,9 +71,14 @@ impl Auth {
         })
     }
 
-    fn count(&self, status: &'static str) {
+    /// The status of a service never changes: its series is looked up once.
+    fn count_let_in(&self, status: &'static str) {
+        self.let_in.get_or_init(|| self.counter(status)).inc();
+    }
+
+    fn counter(&self, status: &'static str) -> IntCounter {
         let enforced = if self.config.transitioning { "false" } else { "true" };
-        self.metrics.authentications.with_label_values(&[enforced, status]).inc();
+        self.metrics.authentications.with_label_values(&[enforced, status])
     }
 }
 

@@ -1,29 +1,27 @@
 //! One call, from its headers to its answer.
 
 use super::Gitaly;
+use super::client::{Client, NAME_BYTES_MAX};
 use super::connection::Connection;
 use super::context::{Carried, Context};
 use super::deadline;
 use super::observed::{Answer, End, Request as ObservedRequest};
-use super::record::{Client, Record};
+use super::record::Record;
+use crate::reactor::children::Account;
 use crate::rpc::access_log::correlation_id;
 use gitring_daemon::listener::Peer;
 use gitring_proto::methods::{self, Operation, Scope};
-use gitring_proto::token::Credentials;
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Request, Response};
+use hyper::{Request, Response};
 use send_wrapper::SendWrapper;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 use tonic::{Code, Status};
-use tower_service::Service;
-
-/// What clients say of themselves, and methods that do not exist, are cut at this length.
-const NAME_BYTES_MAX: usize = 128;
 
 /// The call that everybody may make: load balancers have no token.
 const OPEN_METHOD: &str = "/grpc.health.v1.Health/Check";
@@ -62,14 +60,8 @@ pub(super) async fn answer(
     let series = gitaly.series.begin(&record.called);
     let time_limit = record.time_limit;
     let context = Rc::new(Context::new(record, &parts.headers, connection.mux.clone()));
-    let end = {
-        let (gitaly, context, series) = (Rc::clone(&gitaly), Rc::clone(&context), series.clone());
-        End(Some(Box::new(move || {
-            if let Some(series) = &series {
-                gitaly.series.end(series, &context.record.borrow());
-            }
-        })))
-    };
+    let end =
+        End { gitaly: Rc::clone(&gitaly), context: Rc::clone(&context), series: series.clone() };
     let observed = ObservedRequest::new(body, Rc::clone(&context), series.clone());
     let mut deadline = time_limit.map(|limit| Box::pin(tokio::time::sleep(limit)));
     let response = {
@@ -112,11 +104,9 @@ async fn serve(
             return status.into_http();
         }
     }
-    let mut request = Request::from_parts(parts, tonic::body::Body::new(body));
+    let mut request = Request::from_parts(parts, body);
     request.extensions_mut().insert(Carried(SendWrapper::new(Rc::clone(context))));
-    // Cloning shares the routes.
-    let response = gitaly.routes.clone().call(request).await;
-    let response = response.unwrap_or_else(|error: Infallible| match error {});
+    let response = gitaly.routes.call(&called.service, request).await;
     match Status::from_header_map(response.headers()) {
         // The words of Go's gRPC; tonic has none, or others.
         Some(status) if status.code() == Code::Unimplemented && !status_is_ours(&status) => {
@@ -153,48 +143,29 @@ fn record(parts: &Parts, peer: Peer) -> Record {
     let given = headers.get("x-gitlab-correlation-id");
     let time_limit =
         headers.get("grpc-timeout").and_then(|value| deadline::parse(value.as_bytes()));
+    let called = Called::of(parts.uri.path());
+    // Methods that do not exist start no children.
+    let fixed = |name: &Cow<'static, str>| match name {
+        Cow::Borrowed(name) => *name,
+        Cow::Owned(_) => "unknown",
+    };
+    let (service, method) = (fixed(&called.service), fixed(&called.method));
+    let correlation_id = correlation_id(given.map(|value| value.as_bytes()));
     Record {
-        called: Called::of(parts.uri.path()),
+        called,
         peer,
-        client: client(headers, time_limit),
-        correlation_id: correlation_id(given.map(|value| value.as_bytes())),
+        client: Client::of(headers, time_limit.is_some()),
+        account: Arc::new(Account::new(service, method, correlation_id)),
         time_limit,
         repository: None,
         storage: None,
         request_bytes: 0,
         response_bytes: 0,
         git_protocol: None,
-        summary: None,
         code: Code::Cancelled,
-        error: Some("the client left".to_owned()),
+        error: Some("the client left".into()),
         began: Instant::now(),
         began_at: SystemTime::now(),
-    }
-}
-
-fn client(headers: &HeaderMap, time_limit: Option<Duration>) -> Client {
-    let text = |key: &str| {
-        let value = headers.get(key)?.to_str().ok()?;
-        let sound = !value.is_empty() && value.len() <= NAME_BYTES_MAX;
-        sound.then(|| value.to_owned())
-    };
-    let unknown = || "unknown".to_owned();
-    let token = headers.get(AUTHORIZATION);
-    let credentials = token.and_then(|value| Credentials::parse(value.as_bytes()).ok());
-    Client {
-        name: text("x-gitlab-client-name").or_else(|| text("client_name")).unwrap_or_else(unknown),
-        call_site: text("call_site").unwrap_or_else(unknown),
-        auth_version: match credentials.map(|found| found.version()) {
-            None => unknown(),
-            Some(version) => String::from_utf8_lossy(version).into_owned(),
-        },
-        deadline_type: match time_limit {
-            None => "none".to_owned(),
-            Some(_) => text("deadline_type").unwrap_or_else(unknown),
-        },
-        remote_ip: text("remote_ip"),
-        user_id: text("user_id"),
-        username: text("username"),
     }
 }
 
@@ -244,15 +215,5 @@ impl Called {
             operation: "unknown",
             scope: "unknown",
         }
-    }
-}
-
-// === impl Record ===
-
-impl Record {
-    /// The call has ended, as the client is told.
-    pub(super) fn end(&mut self, status: &Status) {
-        self.code = status.code();
-        self.error = (status.code() != Code::Ok).then(|| status.message().to_owned());
     }
 }

@@ -86,6 +86,7 @@ pub(super) async fn ask(
         .children
         .spawn(ChildCommand {
             name: CommandName { cmd: "git", subcmd: asked.subcmd },
+            account: context.account(),
             program: services.git.program.clone(),
             args: args.map(OsString::from).collect(),
             env: services.git.plain_environment(),
@@ -111,6 +112,5 @@ pub(super) async fn ask(
     };
     let ((), stdout, complaint) = tokio::try_join!(writing, reading, gather(stderr))?;
     let exit = child.wait().await?;
-    context.record.borrow_mut().summary.get_or_insert_default().add_child(&exit);
     Ok(Answered { stdout, exit, complaint })
 }

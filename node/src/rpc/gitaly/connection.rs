@@ -62,6 +62,7 @@ pub(super) struct Connection {
 impl Gitaly {
     /// Serves one connection until it ends or `drain` says so.
     pub async fn serve(self: Rc<Self>, stream: Stream, peer: Peer, mut drain: Drain) {
+        self.series.connected(peer);
         let ending = drain.clone();
         let serving = async {
             let mut stream = stream;

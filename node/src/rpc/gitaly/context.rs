@@ -1,6 +1,7 @@
 //! What a handler knows of its call besides the message.
 
 use super::record::Record;
+use crate::reactor::children::Account;
 use gitring_daemon::mux::Mux;
 use gitring_proto::sidechannel::METADATA_KEY;
 use hyper::HeaderMap;
@@ -8,6 +9,7 @@ use hyper::header::HeaderValue;
 use send_wrapper::SendWrapper;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 use tonic::{Extensions, Status};
 
@@ -48,6 +50,11 @@ impl Context {
         let carried = extensions.get::<Carried>();
         let lost = || Status::internal("the call came without its context");
         carried.map(|carried| Rc::clone(&carried.0)).ok_or_else(lost)
+    }
+
+    /// Who pays for children.
+    pub(super) fn account(&self) -> Arc<Account> {
+        Arc::clone(&self.record.borrow().account)
     }
 
     /// When the call must have ended, if its client has said so.

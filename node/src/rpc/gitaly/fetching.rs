@@ -69,6 +69,7 @@ pub(super) async fn prepare(
         nested: manner.nested,
         options,
         namespace: Namespace::default(),
+        account: context.account(),
     })
 }
 

@@ -67,6 +67,7 @@ impl Asking {
         let services = &self.resources.services;
         let command = ChildCommand {
             name: CommandName { cmd: "git", subcmd: SUBCMD },
+            account: self.context.account(),
             program: services.git.program.clone(),
             args: self.args(),
             env: services.git.plain_environment(),
@@ -82,8 +83,6 @@ impl Asking {
             },
             Err(error) => return Err(failure(error)),
             Ok(relayed) => {
-                let mut record = self.context.record.borrow_mut();
-                record.summary.get_or_insert_default().add(&relayed.summary);
                 if !relayed.status.success() {
                     tracing::warn!(complaint = relayed.complaint, "git for-each-ref died");
                     return Err(died(relayed.status.code().unwrap_or(-1)));

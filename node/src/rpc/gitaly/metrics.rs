@@ -5,12 +5,14 @@
 
 use super::auth::AuthMetrics;
 use super::call::Called;
-use super::record::{Client, Record, name};
+use super::client::Client;
+use super::record::{Record, name};
+use gitring_daemon::listener::Peer;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use tonic::Code;
 
@@ -18,6 +20,9 @@ use tonic::Code;
 const NAMES_MAX: usize = 100;
 /// What Rails and Gitaly's own clients say; `none` and `unknown` are said for them.
 const DEADLINE_TYPES: &[&str] = &["none", "unknown", "regular", "limited", "unlimited"];
+const AUTH_VERSIONS: &[&str] = &["v2", "unknown"];
+/// Status codes of gRPC.
+const CODES: usize = 17;
 
 /// Of all reactors.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub struct GitalyMetrics {
     sent: IntCounterVec,
     seconds: HistogramVec,
     client_requests: IntCounterVec,
+    tcp_connections: IntCounter,
+    unix_connections: IntCounter,
     pub(super) negotiations: NegotiationMetrics,
 }
 
@@ -44,8 +51,25 @@ pub(super) struct NegotiationMetrics {
 pub(super) struct Series {
     of: GitalyMetrics,
     methods: RefCell<HashMap<&'static str, Rc<MethodSeries>>>,
-    /// Call sites by name of the client.
-    names: RefCell<HashMap<String, HashSet<String>>>,
+    /// Numbers of pairs, by client and call site.
+    pairs: RefCell<HashMap<String, HashMap<String, Pair>>>,
+}
+
+/// A client and its call site, by number.
+type Pair = usize;
+
+/// Clients that were not let in.
+const PAIR_UNKNOWN: Pair = NAMES_MAX;
+/// Further pairs.
+const PAIR_OTHER: Pair = NAMES_MAX + 1;
+
+/// What tells the series of one method apart, as places in lists: short to hash and to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct RequestKey {
+    pair: Pair,
+    auth_version: usize,
+    deadline_type: usize,
+    code: usize,
 }
 
 /// The series of one method.
@@ -55,6 +79,9 @@ pub(super) struct MethodSeries {
     pub(super) received: IntCounter,
     pub(super) sent: IntCounter,
     seconds: Histogram,
+    /// By code.
+    handled: [OnceCell<IntCounter>; CODES],
+    client_requests: RefCell<HashMap<RequestKey, IntCounter>>,
 }
 
 // === impl GitalyMetrics ===
@@ -88,7 +115,11 @@ impl GitalyMetrics {
         let seconds = HistogramVec::new(seconds.buckets(buckets), &method)
             .expect("name and labels are valid");
         registry.register(Box::new(seconds.clone())).expect("registered once a registry");
+        let connections =
+            counter("gitaly_connections_total", "Connections of Gitaly's clients.", &["type"]);
         Self {
+            tcp_connections: connections.with_label_values(&["tcp"]),
+            unix_connections: connections.with_label_values(&["unix"]),
             auth: AuthMetrics::register(registry),
             started: counter("grpc_server_started_total", "Calls that began.", &method),
             handled: counter("grpc_server_handled_total", "Calls that ended.", &with_code),
@@ -120,7 +151,15 @@ impl GitalyMetrics {
 
 impl Series {
     pub(super) fn new(of: GitalyMetrics) -> Self {
-        Self { of, methods: RefCell::default(), names: RefCell::default() }
+        Self { of, methods: RefCell::default(), pairs: RefCell::default() }
+    }
+
+    /// Counts a connection.
+    pub(super) fn connected(&self, peer: Peer) {
+        match peer {
+            Peer::Tcp(_) => self.of.tcp_connections.inc(),
+            Peer::Unix => self.of.unix_connections.inc(),
+        }
     }
 
     /// Counts a call that begins; `None` if there is no such method.
@@ -134,6 +173,8 @@ impl Series {
                 received: self.of.received.with_label_values(&labels),
                 sent: self.of.sent.with_label_values(&labels),
                 seconds: self.of.seconds.with_label_values(&labels),
+                handled: Default::default(),
+                client_requests: RefCell::default(),
             })
         });
         series.started.inc();
@@ -144,45 +185,67 @@ impl Series {
     pub(super) fn end(&self, series: &MethodSeries, record: &Record) {
         series.seconds.observe(record.began.elapsed().as_secs_f64());
         let Record { called, client, .. } = record;
-        let code = name(record.code);
+        let code = record.code;
         let (service, method) = (&*called.service, &*called.method);
-        self.of.handled.with_label_values(&[called.kind, service, method, code]).inc();
-        let (client_name, call_site) = self.bounded(client, record.code);
-        self.of
-            .client_requests
-            .with_label_values(&[
-                client_name,
-                service,
-                method,
-                call_site,
-                one_of(&client.auth_version, &["v2", "unknown"]),
-                code,
-                one_of(&client.deadline_type, DEADLINE_TYPES),
-                called.operation,
-                called.scope,
-            ])
-            .inc();
+        let handled = series.handled.get(code as usize).map(|handled| {
+            let labels = [called.kind, service, method, name(code)];
+            handled.get_or_init(|| self.of.handled.with_label_values(&labels))
+        });
+        if let Some(handled) = handled {
+            handled.inc();
+        }
+        let key = RequestKey {
+            pair: self.pair(client, code),
+            auth_version: place(&client.auth_version, AUTH_VERSIONS),
+            deadline_type: place(&client.deadline_type, DEADLINE_TYPES),
+            code: code as usize,
+        };
+        let mut requests = series.client_requests.borrow_mut();
+        let requests = requests.entry(key).or_insert_with(|| self.client_requests(record, key));
+        requests.inc();
     }
 
-    /// Name and call site of a client, if they are among the pairs that are counted apart. Who
-    /// was not let in adds none.
-    fn bounded<'n>(&self, client: &'n Client, code: Code) -> (&'n str, &'n str) {
-        let mut names = self.names.borrow_mut();
-        let (name, site) = (client.name.as_str(), client.call_site.as_str());
-        if names.get(name).is_some_and(|sites| sites.contains(site)) {
-            return (name, site);
+    fn client_requests(&self, record: &Record, key: RequestKey) -> IntCounter {
+        let Record { called, client, .. } = record;
+        let (client_name, call_site) = match key.pair {
+            PAIR_UNKNOWN => ("unknown", "unknown"),
+            PAIR_OTHER => ("other", "other"),
+            _ => (&*client.name, &*client.call_site),
+        };
+        self.of.client_requests.with_label_values(&[
+            client_name,
+            &*called.service,
+            &*called.method,
+            call_site,
+            AUTH_VERSIONS.get(key.auth_version).unwrap_or(&"other"),
+            name(record.code),
+            DEADLINE_TYPES.get(key.deadline_type).unwrap_or(&"other"),
+            called.operation,
+            called.scope,
+        ])
+    }
+
+    /// The number of a client and its call site, if they are among the pairs that are counted
+    /// apart. Who was not let in adds none.
+    fn pair(&self, client: &Client, code: Code) -> Pair {
+        let mut pairs = self.pairs.borrow_mut();
+        let (name, site) = (&*client.name, &*client.call_site);
+        if let Some(pair) = pairs.get(name).and_then(|sites| sites.get(site)) {
+            return *pair;
         }
         if matches!(code, Code::Unauthenticated | Code::PermissionDenied) {
-            return ("unknown", "unknown");
+            return PAIR_UNKNOWN;
         }
-        if names.values().map(HashSet::len).sum::<usize>() >= NAMES_MAX {
-            return ("other", "other");
+        let pair = pairs.values().map(HashMap::len).sum();
+        if pair >= NAMES_MAX {
+            return PAIR_OTHER;
         }
-        names.entry(name.to_owned()).or_default().insert(site.to_owned());
-        (name, site)
+        pairs.entry(name.to_owned()).or_default().insert(site.to_owned(), pair);
+        pair
     }
 }
 
-fn one_of<'n>(value: &'n str, known: &[&str]) -> &'n str {
-    if known.contains(&value) { value } else { "other" }
+/// Where a value stands in a list; behind its end if it does not.
+fn place(value: &str, known: &[&str]) -> usize {
+    known.iter().position(|one| *one == value).unwrap_or(known.len())
 }

@@ -1,5 +1,6 @@
 //! The bodies of a call, counted as they pass, and ended at the call's deadline.
 
+use super::Gitaly;
 use super::context::Context;
 use super::metrics::MethodSeries;
 use bytes::Bytes;
@@ -48,8 +49,12 @@ pub(super) struct Answer {
     _end: End,
 }
 
-/// Told when the last of a call is gone.
-pub(super) struct End(pub(super) Option<Box<dyn FnOnce()>>);
+/// Counts the call when the last of it is gone.
+pub(super) struct End {
+    pub(super) gitaly: Rc<Gitaly>,
+    pub(super) context: Rc<Context>,
+    pub(super) series: Option<Rc<MethodSeries>>,
+}
 
 // === impl Messages ===
 
@@ -217,8 +222,8 @@ impl Watch {
 
 impl Drop for End {
     fn drop(&mut self) {
-        if let Some(end) = self.0.take() {
-            end();
+        if let Some(series) = &self.series {
+            self.gitaly.series.end(series, &self.context.record.borrow());
         }
     }
 }

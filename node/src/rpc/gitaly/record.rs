@@ -1,14 +1,17 @@
 //! The access log: one line per call, with Gitaly's field names, written when the call's last
-//! byte has left or its client has.
+//! byte has left or its client has. Before it, a line on what a finished fetch was.
 
 use super::call::Called;
-use crate::rpc::access_log::millis;
-use crate::rpc::wire::Summary;
+use super::client::{Client, known};
+use crate::reactor::children::Account;
+use crate::rpc::access_log::{cost, millis, whole_millis};
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
 use gitring_proto::gitaly::Repository;
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tonic::Code;
+use tonic::{Code, Status};
 
 /// What is known of a call so far. Dropping it writes the line.
 #[derive(Debug)]
@@ -16,7 +19,8 @@ pub(super) struct Record {
     pub(super) called: Called,
     pub(super) peer: Peer,
     pub(super) client: Client,
-    pub(super) correlation_id: String,
+    /// What children cost; it also knows the correlation id.
+    pub(super) account: Arc<Account>,
     /// From the beginning of the call.
     pub(super) time_limit: Option<Duration>,
     pub(super) repository: Option<Repository>,
@@ -24,31 +28,11 @@ pub(super) struct Record {
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) git_protocol: Option<&'static str>,
-    /// What a fetch cost.
-    pub(super) summary: Option<Summary>,
     /// Until the call has ended: nobody waits for it any more.
     pub(super) code: Code,
-    pub(super) error: Option<String>,
+    pub(super) error: Option<Cow<'static, str>>,
     pub(super) began: Instant,
     pub(super) began_at: SystemTime,
-}
-
-/// What clients say of themselves; `unknown` where they say nothing, as in Gitaly.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Client {
-    pub(super) name: String,
-    pub(super) call_site: String,
-    pub(super) auth_version: String,
-    pub(super) deadline_type: String,
-    pub(super) remote_ip: Option<String>,
-    pub(super) user_id: Option<String>,
-    pub(super) username: Option<String>,
-}
-
-/// The message of a line: Gitaly's, for those who search for it.
-fn message(record: &Record) -> String {
-    let kind = if record.called.is_unary { "unary" } else { "streaming" };
-    format!("finished {kind} call with code {}", name(record.code))
 }
 
 /// A status code as Go's gRPC spells it.
@@ -74,59 +58,103 @@ pub(super) fn name(code: Code) -> &'static str {
     }
 }
 
-/// One event with the fields of a record.
+/// One event with what every line on a call says, further fields and a message.
 macro_rules! line {
-    ($level:expr, $record:expr) => {{
+    ($level:expr, $record:expr, { $($field:tt)* }, $($message:tt)+) => {{
         let record: &Record = $record;
+        let (called, client) = (&record.called, &record.client);
         let repository = record.repository.as_ref();
-        let summary = record.summary.as_ref();
+        let deadline = record.time_limit.map(|limit| log::timestamp(record.began_at + limit));
         tracing::event!(
             $level,
+            component = match called.is_unary {
+                true => "gitaly.UnaryServerInterceptor",
+                false => "gitaly.StreamServerInterceptor",
+            },
             system = "grpc",
             span.kind = "server",
-            correlation_id = record.correlation_id.as_str(),
+            correlation_id = record.account.correlation_id(),
             peer.address = %record.peer,
-            remote_ip = record.client.remote_ip.as_deref(),
-            user_id = record.client.user_id.as_deref(),
-            username = record.client.username.as_deref(),
-            grpc.service = &*record.called.service,
-            grpc.method = &*record.called.method,
-            grpc.code = name(record.code),
-            grpc.start_time = log::timestamp(record.began_at).as_str(),
-            grpc.time_ms = millis(record.began.elapsed()),
-            grpc.request.deadline =
-                record.time_limit.map(|limit| log::timestamp(record.began_at + limit)),
-            grpc.request.fullMethod = &*record.called.path,
-            grpc.request.repoStorage = repository.map(|repository| repository.storage_name.as_str()),
-            grpc.request.repoPath = repository.map(|repository| repository.relative_path.as_str()),
-            grpc.request.glRepository =
-                repository.map(|repository| repository.gl_repository.as_str()),
-            grpc.request.glProjectPath =
-                repository.map(|repository| repository.gl_project_path.as_str()),
+            remote_ip = client.remote_ip.as_deref(),
+            user_id = client.user_id.as_deref(),
+            username = client.username.as_deref(),
+            grpc.service = &*called.service,
+            grpc.method = &*called.method,
+            grpc.start_time = &*log::timestamp(record.began_at),
+            grpc.request.deadline = deadline.as_deref(),
+            grpc.request.fullMethod = &*called.path,
+            grpc.request.repoStorage = repository.map(|named| named.storage_name.as_str()),
+            grpc.request.repoPath = repository.map(|named| named.relative_path.as_str()),
+            grpc.request.glRepository = repository.map(|named| named.gl_repository.as_str()),
+            grpc.request.glProjectPath = repository.map(|named| named.gl_project_path.as_str()),
             grpc.request.StorageName = record.storage.as_deref(),
+            grpc.meta.client_name = known(&client.name),
+            grpc.meta.call_site = known(&client.call_site),
+            grpc.meta.auth_version = known(&client.auth_version),
+            grpc.meta.deadline_type = known(&client.deadline_type),
+            grpc.meta.method_type = called.kind,
+            grpc.meta.method_operation = known(called.operation),
+            grpc.meta.method_scope = known(called.scope),
+            $($field)*
+            $($message)+
+        );
+    }};
+}
+
+/// The line of a call that has ended.
+macro_rules! last_line {
+    ($level:expr, $record:expr) => {{
+        let record: &Record = $record;
+        let cost = cost(&record.account);
+        let of = cost.as_ref();
+        let usage = of.filter(|cost| cost.started > 0).map(|cost| &cost.usage);
+        let kind = if record.called.is_unary { "unary" } else { "streaming" };
+        let code = name(record.code);
+        line!($level, record, {
+            grpc.code = code,
+            grpc.time_ms = millis(record.began.elapsed()),
             grpc.request.payload_bytes = record.request_bytes,
             grpc.response.payload_bytes = record.response_bytes,
-            grpc.meta.client_name = record.client.name.as_str(),
-            grpc.meta.call_site = record.client.call_site.as_str(),
-            grpc.meta.auth_version = record.client.auth_version.as_str(),
-            grpc.meta.deadline_type = record.client.deadline_type.as_str(),
-            grpc.meta.method_type = record.called.kind,
-            grpc.meta.method_operation = record.called.operation,
-            grpc.meta.method_scope = record.called.scope,
+            feature_flags = record.client.feature_flags.as_deref(),
             git_protocol = record.git_protocol,
-            response_bytes = summary.map(|summary| summary.response_bytes),
-            command.count = summary.map(|summary| u64::from(summary.children)),
-            command.cpu_time_ms = summary.map(|summary| millis(summary.child_cpu)),
+            command.count = usage.and(of).map(|cost| u64::from(cost.started)),
+            command.cpu_time_ms = usage.map(|usage| whole_millis(usage.user + usage.system)),
+            command.user_time_ms = usage.map(|usage| whole_millis(usage.user)),
+            command.system_time_ms = usage.map(|usage| whole_millis(usage.system)),
+            command.real_time_ms = usage.map(|usage| whole_millis(usage.real)),
+            command.maxrss = usage.map(|usage| usage.max_rss_kib),
+            command.inblock = usage.map(|usage| usage.blocks_read),
+            command.oublock = usage.map(|usage| usage.blocks_written),
+            command.minflt = usage.map(|usage| usage.minor_faults),
+            command.majflt = usage.map(|usage| usage.major_faults),
+            command.spawn_token_wait_ms = of.map(|cost| whole_millis(cost.waited)),
+            command.spawn_token_fork_ms = of.map(|cost| whole_millis(cost.forking)),
+            command.spawn_token_error = of.and_then(|cost| cost.refused),
             error = record.error.as_deref(),
-            "{}",
-            message(record)
-        );
+        }, "finished {kind} call with code {code}")
     }};
 }
 
 // === impl Record ===
 
 impl Record {
+    /// The call has ended, as the client is told.
+    pub(super) fn end(&mut self, status: &Status) {
+        self.code = status.code();
+        self.error = (status.code() != Code::Ok).then(|| Cow::Owned(status.message().to_owned()));
+    }
+
+    /// Gitaly's line on a fetch that has ended well: the SHA-1 of the request, where it is one
+    /// body, and how many bytes git answered.
+    pub(super) fn tell_details(&self, request_sha: Option<&str>, response_bytes: u64) {
+        line!(
+            tracing::Level::INFO,
+            self,
+            { request_sha = request_sha, response_bytes = response_bytes, },
+            "request details"
+        );
+    }
+
     /// Levels as go-grpc-middleware gives them to codes.
     fn write(&self) {
         match self.code {
@@ -135,16 +163,16 @@ impl Record {
             | Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists
-            | Code::Unauthenticated => line!(tracing::Level::INFO, self),
+            | Code::Unauthenticated => last_line!(tracing::Level::INFO, self),
             Code::DeadlineExceeded
             | Code::PermissionDenied
             | Code::ResourceExhausted
             | Code::FailedPrecondition
             | Code::Aborted
             | Code::OutOfRange
-            | Code::Unavailable => line!(tracing::Level::WARN, self),
+            | Code::Unavailable => last_line!(tracing::Level::WARN, self),
             Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => {
-                line!(tracing::Level::ERROR, self);
+                last_line!(tracing::Level::ERROR, self);
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use super::Resources;
 use super::commit::Commits;
+use super::observed::Request as Body;
 use super::refs::Refs;
 use super::repository::Repositories;
 use super::server::Server;
@@ -16,16 +17,20 @@ use gitring_proto::gitaly::repository_service_server::{self, RepositoryServiceSe
 use gitring_proto::gitaly::server_service_server::{self, ServerServiceServer};
 use gitring_proto::gitaly::smart_http_service_server::{self, SmartHttpServiceServer};
 use gitring_proto::gitaly::ssh_service_server::{self, SshServiceServer};
+use hyper::{Request, Response};
 use send_wrapper::SendWrapper;
+use std::convert::Infallible;
 use std::rc::Rc;
+use tonic::body::Body as Answer;
 use tonic::service::Routes;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTORS;
 use tonic_reflection::server::Builder;
+use tower_service::Service;
 
 /// A message from a client, as Go's default has it. Bulk data comes in pieces of 128 KiB.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Names of the services below.
+/// What reflection shows: names of the services below.
 const SERVED: &[&str] = &[
     "grpc.health.v1.Health",
     commit_service_server::SERVICE_NAME,
@@ -37,36 +42,64 @@ const SERVED: &[&str] = &[
 ];
 
 /// Every service of the node.
-pub(super) fn routes(resources: &Rc<Resources>) -> Routes {
+///
+/// Those that are called often are found by their name alone: a router of paths, with its futures
+/// and bodies in boxes, is work that a small call feels.
+#[derive(Debug)]
+pub(super) struct Services {
+    commit: CommitServiceServer<Commits>,
+    refs: RefServiceServer<Refs>,
+    repository: RepositoryServiceServer<Repositories>,
+    server: ServerServiceServer<Server>,
+    smarthttp: SmartHttpServiceServer<SmartHttp>,
+    ssh: SshServiceServer<Ssh>,
+    /// Health, reflection, and who is not there.
+    others: Routes,
+}
+
+// === impl Services ===
+
+impl Services {
+    pub(super) fn new(resources: &Rc<Resources>) -> Self {
+        let shared = || SendWrapper::new(Rc::clone(resources));
+        Self {
+            commit: CommitServiceServer::new(Commits(shared()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            refs: RefServiceServer::new(Refs(shared()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            repository: RepositoryServiceServer::new(Repositories(shared()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            server: ServerServiceServer::new(Server(shared()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            smarthttp: SmartHttpServiceServer::new(SmartHttp(shared()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            ssh: SshServiceServer::new(Ssh(shared())).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            others: others(),
+        }
+    }
+
+    /// Lets `service` answer. Cloning shares what is behind it.
+    pub(super) async fn call(&self, service: &str, request: Request<Body>) -> Response<Answer> {
+        let answered = match service {
+            commit_service_server::SERVICE_NAME => self.commit.clone().call(request).await,
+            ref_service_server::SERVICE_NAME => self.refs.clone().call(request).await,
+            repository_service_server::SERVICE_NAME => self.repository.clone().call(request).await,
+            server_service_server::SERVICE_NAME => self.server.clone().call(request).await,
+            smart_http_service_server::SERVICE_NAME => self.smarthttp.clone().call(request).await,
+            ssh_service_server::SERVICE_NAME => self.ssh.clone().call(request).await,
+            _ => self.others.clone().call(request.map(Answer::new)).await,
+        };
+        answered.unwrap_or_else(|error: Infallible| match error {})
+    }
+}
+
+fn others() -> Routes {
     let mut routes = Routes::builder();
     // The whole node is `SERVING` while it accepts connections; clients ask for the empty name.
     let (_, health) = tonic_health::server::health_reporter();
-    let shared = || SendWrapper::new(Rc::clone(resources));
-    routes
-        .add_service(
-            CommitServiceServer::new(Commits(shared()))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX),
-        )
-        .add_service(
-            RefServiceServer::new(Refs(shared())).max_decoding_message_size(MESSAGE_BYTES_MAX),
-        )
-        .add_service(
-            RepositoryServiceServer::new(Repositories(shared()))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX),
-        )
-        .add_service(
-            ServerServiceServer::new(Server(shared())).max_decoding_message_size(MESSAGE_BYTES_MAX),
-        )
-        .add_service(
-            SmartHttpServiceServer::new(SmartHttp(shared()))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX),
-        )
-        .add_service(
-            SshServiceServer::new(Ssh(shared())).max_decoding_message_size(MESSAGE_BYTES_MAX),
-        )
-        .add_service(health);
     let valid = "the descriptors were compiled with this program";
     routes
+        .add_service(health)
         .add_service(reflection().build_v1().expect(valid))
         .add_service(reflection().build_v1alpha().expect(valid));
     routes.routes()

@@ -3,6 +3,7 @@
 use super::Resources;
 use super::context::Context;
 use super::fetching::{self, Asked, Heard, Manner};
+use super::hashed::Hashed;
 use super::pieces::{PieceOutput, pieces};
 use super::sidechannels::{self, HttpOutput, SidechannelInput};
 use crate::rpc::fetch;
@@ -58,22 +59,20 @@ async fn info_refs(
     let resources = Rc::clone(resources);
     let stream = pieces(context.deadline(), |sender| {
         let output = PieceOutput::new(sender, |data| InfoRefsResponse { data }, None);
-        Box::pin(async move { advertise(&resources, &context, call, output).await })
+        Box::pin(async move { advertise(&resources, call, output).await })
     });
     Ok(Response::new(stream.boxed()))
 }
 
 async fn advertise(
     resources: &Resources,
-    context: &Context,
     call: Call,
     mut output: PieceOutput<InfoRefsResponse>,
 ) -> Result<(), Status> {
     let failure = |error| fetching::failure(Code::Internal, &error);
     output.write(Bytes::from_static(SERVICE)).await.map_err(|gone| failure(gone.into()))?;
     let summary = fetch::serve(&resources.services, call, &mut NoInput, &mut output).await;
-    context.record.borrow_mut().summary = Some(summary.map_err(failure)?);
-    Ok(())
+    summary.map_err(failure).map(drop)
 }
 
 async fn upload_pack(
@@ -91,12 +90,12 @@ async fn upload_pack(
     let call = fetching::prepare(resources, &context, asked, manner).await?;
     let end = sidechannels::open(&context).await;
     let mut end = end.map_err(|error| Status::internal(format!("open sidechannel: {error}")))?;
-    let (served, negotiation) = {
+    let (served, negotiation, request_sha) = {
         let (reader, writer) = end.split();
-        let mut input = Heard::new(SidechannelInput::of_http(reader), None);
+        let mut input = Heard::new(Hashed::new(SidechannelInput::of_http(reader)), None);
         let mut output = HttpOutput(writer);
         let served = fetch::serve(&resources.services, call, &mut input, &mut output).await;
-        (fetching::refusals_are_failures(served), input.negotiation)
+        (fetching::refusals_are_failures(served), input.negotiation, input.input.finish())
     };
     negotiation.count(&resources.negotiations.smarthttp);
     // The client waits for the end of the stream before it looks at the answer. A pack that broke
@@ -110,7 +109,10 @@ async fn upload_pack(
             Some(served.map_err(|error| fetching::failure(Code::FailedPrecondition, &error))?)
         }
     };
-    context.record.borrow_mut().summary = summary;
+    if let Some(summary) = summary {
+        let record = context.record.borrow();
+        record.tell_details(request_sha.as_deref(), summary.response_bytes);
+    }
     closed.map_err(|error| Status::internal(format!("close sidechannel connection: {error}")))?;
     let statistics = negotiation.statistics();
     Ok(Response::new(PostUploadPackWithSidechannelResponse {

@@ -91,7 +91,7 @@ async fn upload_pack_with_sidechannel(
     negotiation.count(&resources.negotiations.ssh);
     let closed = sidechannels::close(end, &served).await;
     let summary = served.map_err(|error| fetching::ssh_failure(&error))?;
-    context.record.borrow_mut().summary = Some(summary);
+    context.record.borrow().tell_details(None, summary.response_bytes);
     closed.map_err(|error| Status::internal(format!("close sidechannel: {error}")))?;
     let statistics = negotiation.counted();
     Ok(Response::new(SshUploadPackWithSidechannelResponse {
@@ -140,7 +140,7 @@ async fn stream_pack(
     input.negotiation.count(&resources.negotiations.ssh);
     match served {
         Ok(summary) => {
-            context.record.borrow_mut().summary = Some(summary);
+            context.record.borrow().tell_details(None, summary.response_bytes);
             let gone =
                 |gone: crate::rpc::wire::Gone| fetching::failure(Code::Internal, &gone.into());
             output.finish().await.map(drop).map_err(gone)
@@ -174,6 +174,7 @@ async fn upload_archive(
     let services = &resources.services;
     let command = ChildCommand {
         name: CommandName { cmd: "git", subcmd: "upload-archive" },
+        account: context.account(),
         program: services.git.program.clone(),
         // Absolute, so it cannot be taken for an option; upload-archive knows no --end-of-options.
         args: vec!["upload-archive".into(), opened.repository.git_dir().into()],
@@ -209,7 +210,6 @@ async fn stream_archive(
         status => status,
     };
     let relayed = relayed.map_err(failure)?;
-    context.record.borrow_mut().summary = Some(relayed.summary);
     if !relayed.complaint.is_empty() {
         output.complain(format!("{}\n", relayed.complaint).as_bytes());
     }
@@ -219,6 +219,7 @@ async fn stream_archive(
     let last = SshUploadArchiveResponse { exit_status, ..Default::default() };
     sender.send(last).await.map_err(|gone| failure(gone.into()))?;
     if relayed.status.success() {
+        context.record.borrow().tell_details(None, relayed.response_bytes);
         return Ok(());
     }
     Err(Status::internal(format!("running upload-archive: {}", relayed.status)))

@@ -1,0 +1,137 @@
+//! Accounts: on whose behalf children run, and what they cost.
+
+use super::{Exit, SpawnError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// One call that has children started. What they cost is added whether or not the call waits for
+/// them.
+#[derive(Debug)]
+pub struct Account {
+    service: &'static str,
+    method: &'static str,
+    correlation_id: String,
+    cost: Mutex<Cost>,
+}
+
+/// What the children of an account cost so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Children started.
+    pub started: u32,
+    /// Children asked for, those that were not started among them.
+    pub asked: u32,
+    /// Waited until one could be started.
+    pub waited: Duration,
+    /// Taken by starting them.
+    pub forking: Duration,
+    /// Why the last one that was not started was not.
+    pub refused: Option<&'static str>,
+    /// Of those that have ended.
+    pub usage: Usage,
+}
+
+/// What processes used (getrusage), each with those that it waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
+    /// From start to end.
+    pub real: Duration,
+    /// Most memory at once.
+    pub max_rss_kib: u64,
+    /// Reads from disk, in blocks of 512 bytes.
+    pub blocks_read: u64,
+    /// Writes to disk, likewise.
+    pub blocks_written: u64,
+    /// Pages that were in memory already.
+    pub minor_faults: u64,
+    /// Pages that were read.
+    pub major_faults: u64,
+    /// Signals received; Linux does not count them.
+    pub signals: u64,
+    /// Switches because the process waited.
+    pub voluntary_switches: u64,
+    /// Switches because its time was up.
+    pub involuntary_switches: u64,
+}
+
+// === impl Account ===
+
+impl Account {
+    /// For a call of `method` of `service`, as metrics name both. The environment of its children
+    /// says the correlation id, unless that is empty.
+    pub fn new(service: &'static str, method: &'static str, correlation_id: String) -> Self {
+        Self { service, method, correlation_id, cost: Mutex::default() }
+    }
+
+    /// The value of the label `grpc_service`.
+    pub fn service(&self) -> &'static str {
+        self.service
+    }
+
+    /// The value of the label `grpc_method`.
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// What joins the call with what others do for it.
+    pub fn correlation_id(&self) -> &str {
+        &self.correlation_id
+    }
+
+    /// What is on the account by now.
+    pub fn cost(&self) -> Cost {
+        *self.lock()
+    }
+
+    pub(super) fn waited(&self, waited: Duration, refused: Option<&SpawnError>) {
+        let mut cost = self.lock();
+        cost.asked += 1;
+        cost.waited += waited;
+        cost.refused = match refused {
+            None => cost.refused,
+            // Gitaly's words.
+            Some(SpawnError::Timeout) => Some("spawn token timeout"),
+            Some(SpawnError::Full) => Some("spawn queue is full"),
+            Some(SpawnError::Io { .. }) => Some("spawn failed"),
+        };
+    }
+
+    pub(super) fn forked(&self, forking: Duration) {
+        self.lock().forking += forking;
+    }
+
+    pub(super) fn started(&self) {
+        self.lock().started += 1;
+    }
+
+    pub(super) fn ended(&self, exit: &Exit) {
+        self.lock().usage.add(&exit.usage);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cost> {
+        self.cost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// Adds what another process used. Of memory the larger one counts, as in Gitaly.
+    fn add(&mut self, other: &Self) {
+        self.user += other.user;
+        self.system += other.system;
+        self.real += other.real;
+        self.max_rss_kib = self.max_rss_kib.max(other.max_rss_kib);
+        self.blocks_read += other.blocks_read;
+        self.blocks_written += other.blocks_written;
+        self.minor_faults += other.minor_faults;
+        self.major_faults += other.major_faults;
+        self.signals += other.signals;
+        self.voluntary_switches += other.voluntary_switches;
+        self.involuntary_switches += other.involuntary_switches;
+    }
+}
