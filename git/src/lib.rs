@@ -7,6 +7,7 @@
 //! - [`commit`], [`mailmap`]: commits as people are shown them;
 //! - [`refs`], [`config`], [`stamp`]: what a snapshot is made of and when it may be trusted;
 //! - [`objects`]: packs, multi-pack indexes, loose objects, alternates, commit-graphs;
+//! - [`at_once`]: work that must not wait for the file system;
 //! - [`pkt_line`], [`sideband`]: the framing of the wire;
 //! - [`upload_pack`]: the state machine of a fetch;
 //! - [`pack_objects`]: the `git pack-objects` child that builds a pack.
@@ -14,6 +15,7 @@
 //! Always true: protocol modules perform no I/O, and modules that read files know no protocol.
 //! Never here: gRPC, HTTP, an async runtime, a socket.
 
+pub mod at_once;
 pub mod commit;
 pub mod config;
 pub mod history;

@@ -7,6 +7,7 @@
 //! Store ─ alternates      which directories
 //!       ├ pack_set ─ multi_pack_index, pack_index   id → pack, offset
 //!       │          └ chain ─ pack, inflate, delta, base_cache   offset → object
+//!       ├ found           id → pack, offset, without looking
 //!       ├ loose           id → file
 //!       ├ prefix          first digits → ids
 //!       └ graphs ─ commit_graph, else parse   id → tree, parents, time
@@ -25,6 +26,7 @@ mod chunk_table;
 mod commit_graph;
 mod delta;
 mod fault;
+mod found;
 mod graphs;
 mod inflate;
 mod loose;
@@ -153,8 +155,10 @@ pub struct Store {
     levels: Vec<Level>,
     depends_on: Vec<(PathBuf, Stamp)>,
     graphs: Option<Graphs>,
+    serial: u64,
     /// Counts the rescans that found other packs.
     rescans: AtomicU64,
+    /// Since the packs were stated because of them.
     lookups: AtomicU32,
 }
 
@@ -195,6 +199,7 @@ impl Store {
             levels: levels.collect::<Result<_, _>>()?,
             depends_on: directories.depends_on,
             graphs: options.commit_graph.then(|| Graphs::new(directories.paths)),
+            serial: found::serial(),
             rescans: AtomicU64::new(0),
             lookups: AtomicU32::new(0),
         })
@@ -208,9 +213,16 @@ impl Store {
 
     /// Whether the object exists. A commit-graph that names it is no proof.
     pub fn contains(&self, id: &ObjectId) -> Result<bool, StoreError> {
+        if self.is_remembered(id) {
+            return Ok(true);
+        }
+        let rescans = self.rescans.load(Ordering::SeqCst);
         let found = self.find(id, &|place| match place {
             // An index alone is no proof: its pack may have vanished.
-            Place::Packed(file, _) => file.chains().map(|_| Some(())),
+            Place::Packed(file, offset) => {
+                self.remember(rescans, id, (file.chains()?, offset), None);
+                Ok(Some(()))
+            }
             Place::Loose(path) => Ok(loose::contains(&path)?.then_some(())),
         })?;
         Ok(found.is_some() || is_empty_tree(id))
@@ -218,8 +230,17 @@ impl Store {
 
     /// The kind of an object: cheaper than its header. `None`: there is no such object.
     pub fn kind(&self, id: &ObjectId) -> Result<Option<Kind>, StoreError> {
+        if let Some(kind) = self.recall_kind(id) {
+            return Ok(Some(kind));
+        }
+        let rescans = self.rescans.load(Ordering::SeqCst);
         let found = self.find(id, &|place| match place {
-            Place::Packed(file, offset) => file.chains()?.kind(offset).map(Some),
+            Place::Packed(file, offset) => {
+                let chains = file.chains()?;
+                let kind = chains.kind(offset)?;
+                self.remember(rescans, id, (chains, offset), Some(kind));
+                Ok(Some(kind))
+            }
             Place::Loose(path) => Ok(loose::header(&path)?.map(|header| header.kind)),
         })?;
         Ok(found.or_else(|| is_empty_tree(id).then_some(Kind::Tree)))
@@ -237,6 +258,9 @@ impl Store {
 
     /// A whole object of at most [`OBJECT_BYTES_MAX`]. `None`: there is no such object.
     pub fn read(&self, id: &ObjectId) -> Result<Option<Object>, StoreError> {
+        if let Some(object) = self.recall_object(id) {
+            return Ok(Some(object));
+        }
         let found = self.find(id, &|place| match place {
             Place::Packed(file, offset) => file.chains()?.read(offset).map(Some),
             Place::Loose(path) => loose::read(&path),
@@ -248,6 +272,7 @@ impl Store {
     /// A commit, from a commit-graph if one knows it (even if the commit itself is gone), else from
     /// the object. `None`: there is no such object. An error if it is not a commit.
     pub fn commit(&self, id: &ObjectId) -> Result<Option<Commit>, StoreError> {
+        self.may_wait()?;
         if let Some(commit) = self.graphs.as_ref().and_then(|graphs| graphs.lookup(id)) {
             return Ok(Some(commit));
         }
@@ -281,8 +306,9 @@ impl Store {
         id: &ObjectId,
         read: &impl Fn(Place<'_>) -> Result<Option<T>, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let lookups = self.lookups.fetch_add(1, Ordering::Relaxed);
-        if lookups % LOOKUPS_UNSTATED_MAX == LOOKUPS_UNSTATED_MAX - 1 {
+        self.may_wait()?;
+        if self.lookups.fetch_add(1, Ordering::Relaxed) >= LOOKUPS_UNSTATED_MAX {
+            self.lookups.store(0, Ordering::Relaxed);
             self.rescan()?;
         }
         let mut retries = 0;

@@ -127,6 +127,13 @@ impl Repository {
         })?;
         Ok(Arc::clone(&reading.snapshot))
     }
+
+    /// As [`Self::snapshot`], if that takes no reading, and if the kernel's caches prove it: never
+    /// waits for the file system. `None` says nothing.
+    pub fn snapshot_at_once(&self) -> Option<Arc<Snapshot>> {
+        let reading = self.flight.latest()?;
+        reading.is_current_at_once().then(|| Arc::clone(&reading.snapshot))
+    }
 }
 
 /// Children run elsewhere: what they are told must mean the same there.

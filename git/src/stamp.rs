@@ -4,8 +4,10 @@
 //! first of them was *settled* when it was read ([`Stamp::is_settled`]).
 //! Never here: what a path contains.
 
+mod reach;
 mod resolution;
 
+pub(crate) use reach::{Reach, below, is_local};
 pub use resolution::probe;
 
 use std::ffi::OsStr;
@@ -16,8 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::AtFlags;
-use rustix::io::Errno;
+use rustix::fs::{Stat, fstat};
 
 /// How much older than the moment of reading every time stamp must be.
 ///
@@ -64,22 +65,32 @@ impl Stamp {
 
     /// As [`Self::of`], for a name in a directory that is open: one component to look up.
     pub fn at(directory: impl AsFd, name: &OsStr) -> io::Result<Self> {
-        match rustix::fs::statat(directory, name, AtFlags::empty()) {
-            Ok(stat) => Ok(Self(Some(Present {
-                device: stat.st_dev,
-                inode: stat.st_ino,
-                size_bytes: stat.st_size.cast_unsigned(),
-                modified_nanos: nanos(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
-                changed_nanos: nanos(stat.st_ctime, stat.st_ctime_nsec.cast_signed()),
-            }))),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Self(None)),
-            Err(error) => Err(error.into()),
-        }
+        Reach::Disk.stamp(directory, Path::new(name))
+    }
+
+    /// The stamp of what is open. Never waits on a local file system.
+    pub(crate) fn of_open(opened: impl AsFd) -> io::Result<Self> {
+        Ok(Self::of_stat(&fstat(opened)?))
+    }
+
+    fn of_stat(stat: &Stat) -> Self {
+        Self(Some(Present {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size_bytes: stat.st_size.cast_unsigned(),
+            modified_nanos: nanos(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
+            changed_nanos: nanos(stat.st_ctime, stat.st_ctime_nsec.cast_signed()),
+        }))
     }
 
     /// The stamp of a path that does not exist.
     pub fn absent() -> Self {
         Self(None)
+    }
+
+    /// The file system; none for an absent path.
+    pub(crate) fn device(&self) -> Option<u64> {
+        self.0.map(|present| present.device)
     }
 
     /// Whether nothing stood at the path.

@@ -8,6 +8,7 @@ mod cache;
 mod create;
 mod delete;
 mod durable;
+mod glances;
 mod lock;
 mod metadata;
 mod path;
@@ -21,6 +22,7 @@ mod sweep;
 mod visits;
 
 pub use self::create::{CreateError, CreateOptions};
+pub use self::glances::Glances;
 pub use self::path::{BadRelativePath, RelativePath};
 pub use self::place::PlaceError;
 pub use self::remove::RemoveError;
@@ -31,6 +33,7 @@ use self::cache::{Cache, CacheLimits, Key};
 use self::visits::{Visit, Visits};
 use crate::reactor::workers::{WorkerError, Workers};
 use gitring_daemon::log;
+use gitring_git::at_once;
 use gitring_git::repository::{Environment, Repository, RepositoryError, Snapshot, Unsupported};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -161,6 +164,22 @@ impl Repositories {
         receiver.await.map_err(|_| WorkerError::Panicked)?
     }
 
+    /// Does `work` on the calling reactor, whose `glances` these are, if the repository is open, if
+    /// the kernel's caches prove that it is as it was, and if the work needs nothing but what is in
+    /// memory. Never waits for the file system. The work should end within 100 µs. `None` says
+    /// nothing, and what the work made is lost; then [`Self::with`] tells.
+    pub async fn at_once<T>(
+        &self,
+        glances: &Glances,
+        storage: &StorageName,
+        path: &RelativePath,
+        work: impl FnOnce(&Opened) -> T,
+    ) -> Option<T> {
+        let key = Key { storage: storage.clone(), path: path.clone() };
+        let opened = glances.share(key, |key| self.shared.prove(key)).await?;
+        at_once::attempt(|| work(&opened))
+    }
+
     /// Whether a directory with `objects`, `refs` and `HEAD` stands at `path`, which is how Gitaly
     /// judges. It may still be damaged.
     pub async fn exists(
@@ -273,6 +292,16 @@ impl Shared {
         let snapshot = repository.snapshot().map_err(|error| self.judge(key, error))?;
         self.cache().weigh(key, snapshot.refs.len());
         Ok(Opened { repository, snapshot })
+    }
+
+    /// As [`Self::open`] for what is open already, without waiting for the file system.
+    fn prove(&self, key: &Key) -> Option<Opened> {
+        let root = self.root(&key.storage).ok()?;
+        let identity = resolve::resolve_at_once(root, &key.path)?.identify().ok()?;
+        // A worker that holds the lock may have much to throw away.
+        let repository = self.cache.try_lock().ok()?.get(key, &identity)?;
+        let snapshot = repository.snapshot_at_once()?;
+        Some(Opened { repository, snapshot })
     }
 
     fn look_up(&self, key: &Key) -> Result<Arc<Repository>, OpenError> {

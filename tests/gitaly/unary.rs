@@ -14,6 +14,7 @@ use gitring_proto::gitaly::{
 };
 use gitring_tests::git;
 use gitring_tests::gitaly::{DOORS, connect, named, refusal, run};
+use gitring_tests::random::Random;
 use gitring_tests::repository::Repository;
 use tonic::{Code, Status};
 
@@ -194,6 +195,72 @@ fn answers_are_gits_on_every_kind_of_connection() {
             check_server(&client).await;
             check_life(&client, &node.storage()).await;
         });
+    }
+}
+
+/// What the three calls that are mostly answered without a worker say of `varied.git`.
+async fn glances(client: &Client, name: &str) -> Result<(bool, Option<String>, String), Status> {
+    let mut refs = RefServiceClient::new(client.clone());
+    let r#ref = name.to_owned().into();
+    let request = RefExistsRequest { repository: named("varied.git"), r#ref };
+    let exists = refs.ref_exists(request).await?.into_inner().value;
+    let commit = find_commit(client, name).await?.map(|commit| commit.id);
+    let repository = named("varied.git");
+    let request = FindDefaultBranchNameRequest { repository, ..Default::default() };
+    let branch = refs.find_default_branch_name(request).await?.into_inner().name;
+    Ok((exists, commit, String::from_utf8_lossy(&branch).into_owned()))
+}
+
+/// Goal: no call is answered from before the last write, by a worker or without one.
+/// Method: a seeded sequence of what git and an administrator do; after each step every call is
+/// made three times, of which the later ones meet what the first one left in memory.
+#[test]
+fn writes_and_calls_alternate() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    eprintln!("SEED={seed}");
+    let mut random = Random::new(seed);
+    let (node, repository) = node_with_varied("");
+    let other = repository.copy("other");
+    repository.git(&["repack", "-adq"]);
+    run(async {
+        let client = connect(&node, DOORS[0], "").await;
+        for step in 0..120 {
+            let name = format!("refs/heads/{}", ["a", "b", "c/d"][random.below(3)]);
+            let revision = format!("main~{}", random.below(4));
+            match random.below(14) {
+                0 => drop(repository.git(&["pack-refs", "--all"])),
+                1 => drop(repository.git(&["update-ref", "-d", &name])),
+                2 => drop(repository.git(&["symbolic-ref", "HEAD", "refs/heads/b"])),
+                3 => drop(repository.git(&["symbolic-ref", "HEAD", "refs/heads/main"])),
+                4 => drop(repository.set("core.useReplaceRefs", ["true", "false"][step % 2])),
+                5 => drop(repository.git(&["repack", "-adfq"])),
+                6 => swap(&repository, &other),
+                _ => drop(repository.git(&["update-ref", &name, &revision])),
+            }
+            let id = git::try_run(&repository.path, &["rev-parse", "--verify", "-q", &name]);
+            let id = Some(String::from_utf8_lossy(&id.stdout).trim().to_owned());
+            let id = id.filter(|id| !id.is_empty());
+            let head = repository.git(&["symbolic-ref", "HEAD"]);
+            let is_born = git::try_run(&repository.path, &["rev-parse", "-q", "--verify", "HEAD"]);
+            let branch = if is_born.status.success() { &*head } else { "refs/heads/main" };
+            let expected = (id.is_some(), id, branch.to_owned());
+            for time in 0..3 {
+                let found = glances(&client, &name).await.expect("answers");
+                assert_eq!(found, expected, "step {step}, time {time}");
+            }
+        }
+        std::fs::rename(&repository.path, node.storage().join("gone.git")).expect("it is there");
+        assert_eq!(refusal(glances(&client, "main").await).0, Code::NotFound);
+    });
+}
+
+/// Another repository takes the place of the first one, whose place is free again afterwards.
+fn swap(repository: &Repository, other: &Repository) {
+    let away = repository.path.with_file_name("away.git");
+    for (from, to) in
+        [(&repository.path, &away), (&other.path, &repository.path), (&away, &other.path)]
+    {
+        std::fs::rename(from, to).expect("it is there");
     }
 }
 

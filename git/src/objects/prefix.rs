@@ -76,6 +76,7 @@ impl Store {
         prefix: &Prefix,
         ids_max: usize,
     ) -> Result<Option<Vec<ObjectId>>, StoreError> {
+        self.may_wait()?;
         let mut found = Candidates { ids: BTreeSet::new(), ids_max };
         self.levels.iter().try_for_each(|level| level.with_prefix(prefix, &mut found))?;
         if found.ids.is_empty() {

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{REFS_MAX, RefsError, name};
 use crate::ObjectId;
-use crate::stamp::Stamp;
+use crate::stamp::{Reach, Stamp};
 
 /// Levels of directories: each is a component of a name and a frame of the stack.
 const DEPTH_MAX: usize = 128;
@@ -252,25 +252,33 @@ impl<'a> Files<'a> {
 // === impl Directory ===
 
 impl Directory {
-    /// Whether no directory of the tree has changed since it was read: one `stat` for each.
-    pub(crate) fn is_unchanged(&self) -> bool {
-        Stamp::of(&self.path).is_ok_and(|stamp| stamp == self.stamp)
-            && self.are_children_unchanged()
+    /// Whether no directory of the tree has changed since it was read, as far as `reach` tells: one
+    /// `stat` for each. `name` leads here from the directory `above`, so that each looks up one name
+    /// and not a whole path: `refs/merge-requests/` may well hold 5,000 directories.
+    pub(crate) fn is_unchanged(&self, above: impl AsFd, name: &Path, reach: Reach) -> bool {
+        if self.children.is_empty() {
+            return reach.stamp(above, name).is_ok_and(|stamp| stamp == self.stamp);
+        }
+        let Ok(here) = reach.directory(above, name) else { return false };
+        Stamp::of_open(&here).is_ok_and(|stamp| stamp == self.stamp)
+            && self.children.iter().all(|child| {
+                let name = Path::new(child.path.file_name().unwrap_or_default());
+                child.is_unchanged(&here, name, reach)
+            })
     }
 
-    /// Relative to this directory, so that each `stat` looks up one name and not a whole path:
-    /// `refs/merge-requests/` may well hold 5,000 directories.
-    fn are_children_unchanged(&self) -> bool {
-        if self.children.is_empty() {
-            return true;
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(here) = rustix::fs::open(&self.path, flags, Mode::empty()) else { return false };
-        self.children.iter().all(|child| {
-            let name = child.path.file_name().unwrap_or_default();
-            Stamp::at(&here, name).is_ok_and(|stamp| stamp == child.stamp)
-                && child.are_children_unchanged()
-        })
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the tree has at most `left` directories, all on one of `devices`; takes their number
+    /// off.
+    pub(crate) fn fits(&self, left: &mut usize, devices: &[u64]) -> bool {
+        let Some(rest) = left.checked_sub(1) else { return false };
+        *left = rest;
+        self.stamp.device().is_none_or(|device| devices.contains(&device))
+            && self.children.iter().all(|child| child.fits(left, devices))
     }
 
     /// Whether [`Self::is_unchanged`] finds every change that git makes after the reading.

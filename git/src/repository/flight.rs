@@ -57,6 +57,11 @@ impl<T> Flight<T> {
         Ok(made)
     }
 
+    /// The latest result, unless somebody is just looking at it. Never waits.
+    pub(super) fn latest(&self) -> Option<Arc<T>> {
+        self.state.try_lock().ok()?.latest.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // No code that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

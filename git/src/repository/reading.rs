@@ -6,16 +6,14 @@
 //! Never here: sharing between callers.
 
 use std::cell::RefCell;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bstr::{BStr, ByteSlice};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::CWD;
 
 use super::locate::Places;
 use super::memo::Memo;
@@ -28,10 +26,13 @@ use crate::refs::loose::{self, Directory, Value, Walk};
 use crate::refs::packed::PackedRefs;
 use crate::refs::resolve::{Listing, Object, Stored};
 use crate::refs::{Head, RefsError};
-use crate::stamp::Stamp;
+use crate::stamp::{self, Reach, Stamp};
 
 /// Readings in a row that a writer may spoil. The last is used once, as git uses its only one.
 const ATTEMPTS_MAX: usize = 5;
+/// Files and directories whose stamps are compared where nothing may wait, 1 µs each. With more, a
+/// worker does it for all who ask.
+pub(super) const STAMPS_AT_ONCE_MAX: usize = 40;
 /// Refs that each worktree has for itself (git-worktree(1), REFS).
 const WORKTREE_REFS: [&str; 3] = ["refs/bisect/", "refs/rewritten/", "refs/worktree/"];
 
@@ -41,6 +42,7 @@ pub(super) struct Reading {
     pub(super) snapshot: Arc<Snapshot>,
     /// Whether [`Self::is_current`] can tell.
     is_trusted: bool,
+    is_small_and_local: bool,
     has_broken: bool,
     /// Single files: configuration, HEAD, `shallow`, grafts, alternates.
     files: Vec<(PathBuf, Stamp)>,
@@ -85,35 +87,37 @@ impl Reading {
     ) -> Result<Self, RepositoryError> {
         let mut reading = Self::once(places, environment, previous)?;
         for _ in 1..ATTEMPTS_MAX {
-            if reading.is_unchanged() {
+            if reading.is_unchanged(Reach::Disk) {
                 return Ok(reading);
             }
             reading = Self::once(places, environment, Some(&reading))?;
         }
-        reading.is_trusted &= reading.is_unchanged();
+        reading.is_trusted &= reading.is_unchanged(Reach::Disk);
         Ok(reading)
     }
 
     /// Whether the snapshot is certainly what a new reading would find.
     pub(super) fn is_current(&self) -> bool {
-        self.is_trusted && self.is_unchanged()
+        self.is_trusted && self.is_unchanged(Reach::Disk)
     }
 
-    fn is_unchanged(&self) -> bool {
+    /// The same, from the kernel's memory alone: never waits. False says nothing.
+    pub(super) fn is_current_at_once(&self) -> bool {
+        self.is_trusted && self.is_small_and_local && self.is_unchanged(Reach::Memory)
+    }
+
+    fn is_unchanged(&self, reach: Reach) -> bool {
         // Relative to the directory that holds nearly all of them, a stat costs half as much.
         let home = &self.snapshot.places.common_dir;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(here) = rustix::fs::open(home, flags, Mode::empty()) else { return false };
-        let is_same = |path: &Path, stamp: Stamp| {
-            let below = path.as_os_str().as_bytes().strip_prefix(home.as_os_str().as_bytes());
-            let now = match below.and_then(|below| below.strip_prefix(b"/")) {
-                Some(name) => Stamp::at(&here, OsStr::from_bytes(name)),
-                None => Stamp::of(path),
-            };
-            now.is_ok_and(|now| now == stamp)
+        let Ok(here) = reach.directory(CWD, home) else { return false };
+        let is_same = |path: &Path, stamp| {
+            reach.stamp(&here, stamp::below(home, path)).is_ok_and(|now| now == stamp)
         };
         self.files.iter().all(|(path, stamp)| is_same(path, *stamp))
-            && self.loose.iter().all(|directory| directory.is_unchanged())
+            && self
+                .loose
+                .iter()
+                .all(|tree| tree.is_unchanged(&here, stamp::below(home, tree.path()), reach))
             && is_same(&self.packed.path, self.packed.stamp)
     }
 
@@ -156,13 +160,12 @@ impl Reading {
         };
         drop(stored);
         let mut files = files.into_inner();
-        files.stamps.extend_from_slice(objects.store.depends_on());
+        files.add(objects.store.depends_on());
         let is_trusted = files.is_settled()
             && objects.is_settled
             && packed.is_settled
             && loose.iter().all(|directory| directory.is_settled())
             && !listing.has_broken;
-        let has_broken = listing.has_broken;
         let snapshot = Arc::new(Snapshot {
             config,
             store: Arc::clone(&objects.store),
@@ -175,8 +178,41 @@ impl Reading {
             namespace_heads: listing.heads,
             places: places.clone(),
         });
-        Ok(Self { snapshot, is_trusted, has_broken, files: files.stamps, loose, packed, objects })
+        let files = files.stamps;
+        let is_small_and_local = is_small_and_local(&files, &packed, &loose);
+        Ok(Self {
+            snapshot,
+            is_trusted,
+            is_small_and_local,
+            has_broken: listing.has_broken,
+            files,
+            loose,
+            packed,
+            objects,
+        })
     }
+}
+
+/// Whether [`Reach::Memory`] is good for all that a reading depends on, and they are so few that a
+/// reactor may be held up by them.
+fn is_small_and_local(
+    files: &[(PathBuf, Stamp)],
+    packed: &Packed,
+    loose: &[Arc<Directory>],
+) -> bool {
+    let mut devices: Vec<u64> = Vec::new();
+    let packed = std::iter::once((packed.path.as_path(), packed.stamp));
+    for (path, stamp) in files.iter().map(|(path, stamp)| (path.as_path(), *stamp)).chain(packed) {
+        let Some(device) = stamp.device().filter(|device| !devices.contains(device)) else {
+            continue;
+        };
+        if !stamp::is_local(path) {
+            return false;
+        }
+        devices.push(device);
+    }
+    let Some(mut left) = STAMPS_AT_ONCE_MAX.checked_sub(files.len() + 1) else { return false };
+    loose.iter().all(|directory| directory.fits(&mut left, &devices))
 }
 
 /// A boolean that is true unless it is set.
@@ -214,6 +250,14 @@ fn outside_value(places: &Places, name: &BStr, files: &RefCell<Files>) -> Option
 // === impl Files ===
 
 impl Files {
+    /// Each path once, in order.
+    fn add(&mut self, stamps: &[(PathBuf, Stamp)]) {
+        self.stamps.extend_from_slice(stamps);
+        // The configuration is read twice.
+        self.stamps.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.stamps.dedup();
+    }
+
     fn is_settled(&self) -> bool {
         !self.is_elusive && self.stamps.iter().all(|(_, stamp)| stamp.is_settled(self.read_at))
     }

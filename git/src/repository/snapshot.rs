@@ -10,6 +10,7 @@ use bstr::{BStr, BString, ByteSlice};
 
 use super::locate::Places;
 use super::memo::Memo;
+use crate::at_once;
 use crate::config::Config;
 use crate::mailmap;
 use crate::objects::Store;
@@ -97,6 +98,9 @@ impl Snapshot {
     pub(crate) fn may_have_outside_refs(&self, name: &BStr) -> bool {
         let is_other_worktree = |prefix: &&str| name.starts_with(prefix.as_bytes());
         if ["main-worktree/", "worktrees/"].iter().any(is_other_worktree) {
+            return true;
+        }
+        if at_once::may_wait().is_err() {
             return true;
         }
         let Ok(name) = name.to_os_str() else { return true };

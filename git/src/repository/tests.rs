@@ -1,5 +1,6 @@
 //! Snapshots compared with what git says of the same repository.
 
+mod at_once;
 mod enter;
 mod hidden;
 mod listing;

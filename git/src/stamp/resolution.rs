@@ -15,13 +15,14 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Changes of one round. A clock that ticks each millisecond, the finest there is among coarse
-/// ones, gives at most four times in [`ROUND_MAX`].
-const CHANGES: usize = 64;
+/// Changes of one round, so few that a busy machine lets a round pass now and then. A clock that
+/// ticks each millisecond, the finest there is among coarse ones, gives at most four times in
+/// [`ROUND_MAX`].
+const CHANGES: usize = 16;
 /// A round that took longer says nothing: something else ran.
 const ROUND_MAX: Duration = Duration::from_millis(3);
 /// Rounds until the machine is taken for too busy to tell.
-const ROUNDS_MAX: usize = 20;
+const ROUNDS_MAX: usize = 100;
 
 /// Devices of the file systems that were found fine.
 static FINE: Mutex<Option<HashSet<u64>>> = Mutex::new(None);

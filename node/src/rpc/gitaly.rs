@@ -50,7 +50,7 @@ pub use self::metrics::GitalyMetrics;
 use self::auth::Auth;
 use self::metrics::{NegotiationMetrics, Series};
 use super::Services;
-use crate::storage::Repositories;
+use crate::storage::{Glances, Repositories};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -91,6 +91,7 @@ pub struct Gitaly {
 struct Resources {
     services: Rc<Services>,
     repositories: Repositories,
+    glances: Glances,
     negotiations: NegotiationMetrics,
     timeouts: Timeouts,
 }
@@ -119,7 +120,9 @@ impl Gitaly {
     ) -> Rc<Self> {
         let negotiations = metrics.negotiations.clone();
         let timeouts = config.timeouts;
-        let resources = Rc::new(Resources { services, repositories, negotiations, timeouts });
+        let glances = Glances::default();
+        let resources = Resources { services, repositories, glances, negotiations, timeouts };
+        let resources = Rc::new(resources);
         let auth = Auth::new(config.auth.clone(), metrics.auth.clone());
         Rc::new(Self {
             auth,

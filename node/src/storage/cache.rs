@@ -66,7 +66,9 @@ impl Identity {
     /// That of an open directory. `directory` is its path without symbolic links.
     pub(super) fn of(directory: PathBuf, descriptor: impl AsFd) -> io::Result<Self> {
         let wanted = StatxFlags::INO | StatxFlags::CTIME | StatxFlags::BTIME;
-        let found = statx(descriptor, "", AtFlags::EMPTY_PATH, wanted)?;
+        // Inode and birth of what is open never change: no file system has to be asked again.
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let found = statx(descriptor, "", flags, wanted)?;
         let has_birth = found.stx_mask & StatxFlags::BTIME.bits() != 0;
         let born = if has_birth { found.stx_btime } else { found.stx_ctime };
         Ok(Self {

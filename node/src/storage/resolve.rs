@@ -1,7 +1,7 @@
 //! From a repository's path to the directory that stands there.
 //!
 //! Always true: what is found lies below its storage, symbolic links followed. All of it blocks,
-//! but for [`is_known`].
+//! but for [`resolve_at_once`] and [`is_known`].
 //! Never here: what the directory holds, but for the names that make it a repository.
 
 use super::cache::Identity;
@@ -37,16 +37,28 @@ pub(super) fn resolve(root: &Path, path: &RelativePath) -> Result<Resolved, Open
     }
 }
 
-/// Whether a repository is at `path` for certain, told from the kernel's cache of names alone
-/// (`RESOLVE_CACHED`, openat2(2), since Linux 5.12): never waits, so a reactor may ask. `false`
-/// says nothing.
+/// As [`resolve`], from the kernel's cache of names alone (`RESOLVE_CACHED`, openat2(2), since Linux
+/// 5.12): never waits, so a reactor may ask. `None` says nothing.
+pub(super) fn resolve_at_once(root: &Path, path: &RelativePath) -> Option<Resolved> {
+    let directory = root.join(path.as_str());
+    let descriptor = look_at_once(CWD, &directory, OFlags::DIRECTORY)?;
+    Some(Resolved { directory, descriptor })
+}
+
+/// Whether a repository is at `path` for certain, told like [`resolve_at_once`]. `false` says
+/// nothing.
 pub(super) fn is_known(root: &Path, path: &RelativePath) -> bool {
+    resolve_at_once(root, path).is_some_and(|found| {
+        let is_there =
+            |name| look_at_once(found.descriptor.as_fd(), Path::new(name), OFlags::empty());
+        ENTRIES.iter().all(|name| is_there(name).is_some())
+    })
+}
+
+fn look_at_once(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Option<OwnedFd> {
+    let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
-    let look = |directory: BorrowedFd<'_>, path: &Path, flags: OFlags| {
-        openat2(directory, path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-    };
-    let Ok(found) = look(CWD, &root.join(path.as_str()), OFlags::DIRECTORY) else { return false };
-    ENTRIES.iter().all(|name| look(found.as_fd(), Path::new(name), OFlags::empty()).is_ok())
+    openat2(directory, path, flags, Mode::empty(), resolve).ok()
 }
 
 #[expect(clippy::disallowed_methods, reason = "runs on a worker")]

@@ -221,3 +221,48 @@ fn sizes_formats_and_disks_are_told() {
         .unwrap();
     assert_eq!(format("long.git"), None);
 }
+
+/// Goal: what is answered without a worker is what stands at the path, and one proof serves all
+/// who came before it.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test moves directories and waits")]
+fn what_is_answered_at_once_stands_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("a.git"), dir.path().join("b.git"));
+    init(&first);
+    init(&second);
+    let repositories = repositories(dir.path());
+    let (storage, path) =
+        (StorageName::parse(NAME).unwrap(), RelativePath::parse("a.git").unwrap());
+    let glances = Glances::default();
+    let glance = || repositories.at_once(&glances, &storage, &path, Opened::clone);
+    let ask = || runtime().block_on(glance());
+    let is_proven = || {
+        (0..50).any(|_| {
+            open(&repositories, "a.git").unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            ask().is_some()
+        })
+    };
+    assert!(ask().is_none(), "nothing is open yet");
+    if !is_proven() {
+        eprintln!("nothing is proven at once on this file system or kernel");
+        return;
+    }
+    let both = runtime().block_on(async { tokio::join!(glance(), glance()) });
+    let (Some(one), Some(other)) = both else { panic!("was proven a moment ago") };
+    assert!(Arc::ptr_eq(&one.snapshot, &other.snapshot));
+    let id = gitring_git::ObjectId::from_hex(&[b'1'; 40]).unwrap();
+    let work = |opened: &Opened| opened.snapshot.store.contains(&id).is_ok();
+    assert!(runtime().block_on(repositories.at_once(&glances, &storage, &path, work)).is_none());
+    std::fs::rename(&first, dir.path().join("away.git")).unwrap();
+    assert!(ask().is_none(), "it is gone");
+    std::fs::rename(&second, &first).unwrap();
+    assert!(ask().is_none(), "it is another one");
+    assert!(is_proven());
+    std::fs::write(first.join("config"), "[core]\nbare = true\n").unwrap();
+    assert!(ask().is_none(), "its configuration was edited");
+    std::fs::remove_dir_all(&first).unwrap();
+    symlink("away.git", &first).unwrap();
+    assert!(ask().is_none(), "it is a link");
+}

@@ -1,7 +1,7 @@
 //! Git repacks, prunes and writes while stores read: every object stays readable.
 
 use super::fixture::{Expected, Fixture};
-use crate::ObjectId;
+use crate::{ObjectId, at_once};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -99,4 +99,33 @@ fn replaced_packs_are_let_go_even_if_nothing_is_missed() {
     std::thread::sleep(Duration::from_millis(50));
     let found = (0..10_000).take_while(|_| store.contains(&tip).unwrap()).count();
     assert!((4_000..4_100).contains(&found), "{found}");
+}
+
+#[test]
+fn attempts_know_what_was_found_before_and_nothing_else() {
+    let fixture = Fixture::with_history(5);
+    fixture.git(&["repack", "-adfq"]);
+    let (tip, store) = (fixture.id("main"), fixture.store());
+    let ask = || (store.contains(&tip).ok(), store.kind(&tip).ok(), store.read(&tip).ok());
+    assert_eq!(at_once::attempt(ask), None);
+    let expected = ask();
+    assert_eq!(at_once::attempt(ask), Some(expected));
+    let loose = fixture.git_with(&["hash-object", "-w", "--stdin"], b"loose");
+    let loose = ObjectId::from_hex(loose.trim_ascii()).unwrap();
+    let missing = ObjectId::Sha1([7; 20]);
+    for id in [loose, missing] {
+        assert_eq!(store.contains(&id).unwrap(), id == loose);
+        assert!(at_once::attempt(|| store.contains(&id).is_ok()).is_none(), "{id}");
+    }
+    assert!(at_once::attempt(|| store.commit(&tip).is_ok()).is_none(), "graphs are files");
+    // Packs are stated now and then, for which attempts have to fail.
+    let answered = (0..10_000).take_while(|_| at_once::attempt(ask).is_some()).count();
+    assert!(answered < 4_096, "{answered}");
+    ask();
+    assert!(at_once::attempt(ask).is_some());
+    // In another pack it has another place.
+    fixture.import("other", 9, 3);
+    fixture.git(&["repack", "-adfq"]);
+    assert!(!store.contains(&missing).unwrap());
+    assert!(at_once::attempt(ask).is_none());
 }

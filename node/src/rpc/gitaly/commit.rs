@@ -3,7 +3,7 @@
 use super::Resources;
 use super::commits;
 use super::context::Context;
-use super::look::{Seen, look};
+use super::look::{Seen, glance};
 use super::target::target;
 use gitring_proto::gitaly::commit_service_server::CommitService;
 use gitring_proto::gitaly::{FindCommitRequest, FindCommitResponse};
@@ -33,7 +33,7 @@ async fn find_commit(
     let FindCommitRequest { repository, revision, trailers } = request.into_inner();
     let target = target(&context, repository)?;
     let asked = revision.clone();
-    let find = look(resources, &target, move |snapshot| {
+    let find = glance(resources, &target, move |snapshot| {
         if let Some(refused) = refusal(&asked) {
             return Err(Status::invalid_argument(refused));
         }

@@ -1,4 +1,4 @@
-//! Reading a repository in one visit to a worker, and leaving to git what is not read in process.
+//! Reading a repository, at once or in one visit to a worker, and leaving to git what is not read in process.
 //!
 //! Always true: whether git has to be asked is known before anything was answered.
 //! Never here: what is read.
@@ -24,24 +24,44 @@ pub(super) enum Seen<T> {
     AskGit(PathBuf),
 }
 
-/// What `work` finds in the repository.
+/// What `work` finds in the repository. It may read files and take 10 ms.
 pub(super) async fn look<T: Send + 'static>(
     resources: &Resources,
     target: &Target,
     work: impl FnOnce(&Arc<Snapshot>) -> Result<Resolved<T>, Status> + Send + 'static,
 ) -> Result<Seen<T>, Status> {
-    let look = |opened: &Opened| {
-        let snapshot = &opened.snapshot;
-        let is_unreadable = snapshot.unsupported.is_some_and(|reason| reason.is_unreadable());
-        let found = if is_unreadable { Resolved::Unsupported } else { work(snapshot)? };
-        Ok(match found {
-            Resolved::Found(found) => Seen::Found(found),
-            Resolved::Missing => Seen::Missing,
-            Resolved::Unsupported => Seen::AskGit(opened.repository.git_dir().to_owned()),
-        })
-    };
+    let look = move |opened: &Opened| see(opened, work);
     let seen = resources.repositories.with(&target.storage, &target.path, look).await;
     seen.map_err(|error| errors::open(&error))?
+}
+
+/// The same for work that mostly needs nothing but the snapshot, and little time: it is tried
+/// here and now first, which saves waking a worker.
+pub(super) async fn glance<T: Send + 'static>(
+    resources: &Resources,
+    target: &Target,
+    work: impl Fn(&Arc<Snapshot>) -> Result<Resolved<T>, Status> + Send + 'static,
+) -> Result<Seen<T>, Status> {
+    let glance = |opened: &Opened| see(opened, &work);
+    let (repositories, glances) = (&resources.repositories, &resources.glances);
+    match repositories.at_once(glances, &target.storage, &target.path, glance).await {
+        Some(seen) => seen,
+        None => look(resources, target, work).await,
+    }
+}
+
+fn see<T>(
+    opened: &Opened,
+    work: impl FnOnce(&Arc<Snapshot>) -> Result<Resolved<T>, Status>,
+) -> Result<Seen<T>, Status> {
+    let snapshot = &opened.snapshot;
+    let is_unreadable = snapshot.unsupported.is_some_and(|reason| reason.is_unreadable());
+    let found = if is_unreadable { Resolved::Unsupported } else { work(snapshot)? };
+    Ok(match found {
+        Resolved::Found(found) => Seen::Found(found),
+        Resolved::Missing => Seen::Missing,
+        Resolved::Unsupported => Seen::AskGit(opened.repository.git_dir().to_owned()),
+    })
 }
 
 /// Objects that cannot be read.

@@ -5,7 +5,7 @@ use super::child::{Answered, Asked};
 use super::commits::{self, child_answer};
 use super::context::Context;
 use super::list_refs;
-use super::look::{Seen, look, unreadable};
+use super::look::{Seen, glance, look, unreadable};
 use super::target::target;
 use gitring_git::ref_list::{Patterns, default_branch, head_reference};
 use gitring_git::repository::Snapshot;
@@ -82,7 +82,7 @@ async fn find_default_branch(
         }
         default_branch(snapshot, head).map_err(|error| unreadable(&error))
     };
-    let name = match look(resources, &target, move |snapshot| find(snapshot)).await? {
+    let name = match glance(resources, &target, move |snapshot| find(snapshot)).await? {
         Seen::Found(name) => Vec::from(name),
         Seen::Missing => Vec::new(),
         Seen::AskGit(git_dir) => {
@@ -133,7 +133,7 @@ async fn ref_exists(
     let RefExistsRequest { repository, r#ref: name } = request.into_inner();
     let target = target(&context, repository)?;
     let asked = name.clone();
-    let find = look(resources, &target, move |snapshot| {
+    let find = glance(resources, &target, move |snapshot| {
         check_ref(&asked)?;
         let found = match snapshot.find(asked.as_ref().into()) {
             None => return Ok(Resolved::Missing),

@@ -11,9 +11,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CRASH_ROOT: &str = "GITRING_TEST_CRASH_ROOT";
+/// Where the child begins.
+const CRASH_ROUND: &str = "GITRING_TEST_CRASH_ROUND";
+/// A file that tells that the child has begun.
+const STARTED: &str = "started";
 
 fn options(object_format: ObjectFormat, default_branch: &str) -> CreateOptions {
     CreateOptions { object_format, default_branch: default_branch.into() }
@@ -170,11 +174,15 @@ fn one_creator_wins_and_nobody_sees_half_a_repository() {
 /// Runs only as a child of the next test.
 #[test]
 #[ignore = "the other half of the_killed_leave_nothing_that_clients_see"]
+#[expect(clippy::disallowed_methods, reason = "a test may wait for the disk")]
 fn create_and_remove_until_killed() {
     let Some(root) = std::env::var_os(CRASH_ROOT) else { return };
     let repositories = repositories(Path::new(&root));
     let path = |round: u64| format!("@hashed/{}/{}/{round}.git", round % 2, round % 7);
-    for round in 0_u64.. {
+    fs::write(Path::new(&root).join(STARTED), "").unwrap();
+    // Each goes on a little behind where the last one began, however slow the disk is.
+    let first: u64 = std::env::var(CRASH_ROUND).unwrap().parse().unwrap();
+    for round in first.. {
         match create(&repositories, &path(round), options(ObjectFormat::Sha1, "")) {
             Ok(()) | Err(CreateError::Exists) => {}
             Err(error) => panic!("{error:?}"),
@@ -189,8 +197,8 @@ fn create_and_remove_until_killed() {
 
 /// Goal: who is killed at any moment of creating or removing leaves whole repositories, and paths
 /// that can be created and removed.
-/// Method: children that create and remove the same sequence of repositories, each killed after a
-/// random time; what the last one was at is found by the next, stale locks included.
+/// Method: children that create and remove a sequence of repositories, each killed after a random
+/// time; what the last one was at is found by the next, stale locks included.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test kills its own child")]
 fn the_killed_leave_nothing_that_clients_see() {
@@ -199,32 +207,47 @@ fn the_killed_leave_nothing_that_clients_see() {
     println!("seed {seed}");
     let test = "storage::create::tests::create_and_remove_until_killed";
     let mut locks_left = 0;
-    for _ in 0..30 {
+    for round in 0.. {
+        // On a busy machine it takes more rounds to get anywhere.
+        if round >= 30 && whole(dir.path()).len() > 3 || round == 200 {
+            break;
+        }
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([test, "--exact", "--ignored", "--test-threads=1"])
             .env(CRASH_ROOT, dir.path())
+            .env(CRASH_ROUND, round.to_string())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_micros(30_000 + (seed >> 33) % 100_000));
+        // How long a process takes to start is the machine's business.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while fs::remove_file(dir.path().join(STARTED)).is_err() {
+            assert!(Instant::now() < deadline, "the child did not start");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_micros((seed >> 33) % 100_000));
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9), "it was still creating");
         locks_left += visible(dir.path()).iter().filter(|path| path.ends_with(".lock")).count();
     }
     let repositories = repositories(dir.path());
-    let whole = visible(dir.path());
-    let whole: Vec<_> = whole.iter().filter(|path| path.ends_with(".git")).collect();
+    let whole = whole(dir.path());
     println!("{} repositories, {locks_left} locks left", whole.len());
     assert!(whole.len() > 3, "{whole:?}");
     for path in whole {
-        assert_eq!(names_below(&dir.path().join(path)).len(), 9, "{path}");
-        let (storage, path) = (StorageName::parse(NAME), RelativePath::parse(path));
+        assert_eq!(names_below(&dir.path().join(&path)).len(), 9, "{path}");
+        let (storage, path) = (StorageName::parse(NAME), RelativePath::parse(&path));
         runtime().block_on(repositories.open(&storage.unwrap(), &path.unwrap())).unwrap();
     }
     runtime().block_on(repositories.sweep());
     let left = names_below(&dir.path().join("+gitaly/tmp"));
     assert!(!left.iter().any(|path| path.contains("+removed-") && path.contains('/')), "{left:?}");
+}
+
+/// Repositories that clients see.
+fn whole(root: &Path) -> Vec<String> {
+    visible(root).into_iter().filter(|path| path.ends_with(".git")).collect()
 }
 
 /// Paths in the storage of what is no directory of hashes and no part of a repository.
