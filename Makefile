@@ -18,7 +18,11 @@ REPO ?=
 # Arguments for `make load`: address of a server that speaks Gitaly's wire, repository, and more.
 LOAD ?=
 
-.PHONY: demo test bench git-suite perf load real-repos prepare node
+# How many seeds `make simulate` runs, from which on.
+SEEDS ?= 1000000
+FIRST_SEED ?= 0
+
+.PHONY: demo test bench runtimes git-suite perf load real-repos simulate prepare node
 
 demo: prepare
 	@$(CARGO) build --release --locked --quiet -p gitring-node
@@ -30,6 +34,10 @@ test:
 
 bench: prepare
 	@$(CARGO) bench --locked -p gitring-benches
+
+# The ring beside tokio-uring and monoio, in a workspace of its own.
+runtimes: prepare
+	@$(CARGO) run --release --locked --quiet --manifest-path benches/runtimes/Cargo.toml
 
 git-suite: node
 	@test -n "$(GIT_SOURCE)" || { echo "usage: make git-suite GIT_SOURCE=/path/to/built/git"; exit 2; }
@@ -45,6 +53,10 @@ load: prepare
 real-repos: node
 	@test -n "$(REPOS)" || { echo "usage: make real-repos REPOS='/path/a.git /path/b.git'"; exit 2; }
 	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin real-repos -- $(REPOS)
+
+simulate: prepare
+	@SEEDS=$(SEEDS) FIRST_SEED=$(FIRST_SEED) $(CARGO) test --release --locked --quiet \
+		-p gitring-streamcache --test simulation -- --nocapture seeds::seeds
 
 node: prepare
 	@$(CARGO) build --release --locked -p gitring-node
