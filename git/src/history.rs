@@ -136,6 +136,11 @@ impl History {
         Ok(self.store.commit(&id)?.ok_or(HistoryError::Missing(id))?.tree)
     }
 
+    /// What ends the walks of this history.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
     /// Where the commits come from.
     pub fn store(&self) -> &Store {
         &self.store
@@ -162,6 +167,11 @@ impl History {
     /// From now on [`Self::parents`] of `node` is empty.
     pub fn make_shallow(&mut self, node: Node) {
         self.shallow.insert(node);
+    }
+
+    /// Undoes every [`Self::make_shallow`].
+    pub fn restore_parents(&mut self) {
+        self.shallow.clear();
     }
 
     fn node(&mut self, id: &ObjectId) -> Result<Node, HistoryError> {

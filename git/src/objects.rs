@@ -29,6 +29,7 @@ mod fault;
 mod found;
 mod graphs;
 mod inflate;
+mod level;
 mod loose;
 mod map;
 mod multi_pack_index;
@@ -44,11 +45,12 @@ pub(crate) mod tests;
 use crate::ObjectId;
 use crate::stamp::Stamp;
 use graphs::Graphs;
-use pack_set::{PackFile, PackSet};
+use level::Level;
+use pack_set::PackFile;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+pub use fault::GuardedMap;
 pub use gix_object::Kind;
 pub use prefix::Prefix;
 
@@ -162,16 +164,6 @@ pub struct Store {
     lookups: AtomicU32,
 }
 
-/// One object directory.
-#[derive(Debug)]
-struct Level {
-    objects: PathBuf,
-    pack_dir: PathBuf,
-    packs: RwLock<Arc<PackSet>>,
-    /// Held while listing, so that an older listing never replaces a newer one.
-    scanning: Mutex<()>,
-}
-
 /// Where an object may be.
 enum Place<'a> {
     Packed(&'a PackFile, u64),
@@ -209,6 +201,22 @@ impl Store {
     /// these hold, the store need not be opened again. Absent files are among them.
     pub fn depends_on(&self) -> &[(PathBuf, Stamp)] {
         &self.depends_on
+    }
+
+    /// The object directories: the repository's own, then its alternates.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.levels.iter().map(|level| level.objects.as_path())
+    }
+
+    /// Whether the object lies in the directory of this place in [`Self::directories`], as that
+    /// was when its packs were last listed.
+    pub fn lies_in(&self, directory: usize, id: &ObjectId) -> Result<bool, StoreError> {
+        let Some(level) = self.levels.get(directory) else { return Ok(false) };
+        let packed = |file: &PackFile, _| file.chains().map(|_| Some(()));
+        if level.packs().find(id, &packed)?.is_some() {
+            return Ok(true);
+        }
+        loose::contains(&loose::path(&level.objects, id))
     }
 
     /// Whether the object exists. A commit-graph that names it is no proof.
@@ -355,37 +363,6 @@ impl Store {
             }
         }
         failed.map_or(Ok(None), Err)
-    }
-}
-
-// === impl Level ===
-
-impl Level {
-    fn open(objects: &Path) -> Result<Self, StoreError> {
-        let pack_dir = objects.join("pack");
-        let packs = RwLock::new(Arc::new(PackSet::scan(&pack_dir, None)?));
-        Ok(Self { objects: objects.to_owned(), pack_dir, packs, scanning: Mutex::new(()) })
-    }
-
-    fn packs(&self) -> Arc<PackSet> {
-        Arc::clone(&self.packs.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Lists the packs again if the directory may have changed, and counts it in `rescans` if others
-    /// were found: before the lock is released, so that whoever waited for it knows to look again.
-    fn rescan(&self, rescans: &AtomicU64) -> Result<(), StoreError> {
-        let _scanning = self.scanning.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.packs();
-        if !before.is_stale(&self.pack_dir) {
-            return Ok(());
-        }
-        let now = PackSet::scan(&self.pack_dir, Some(&before))?;
-        let changed = !before.is_same(&now);
-        *self.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
-        if changed {
-            rescans.fetch_add(1, Ordering::SeqCst);
-        }
-        Ok(())
     }
 }
 

@@ -154,6 +154,7 @@ impl World {
                 ready_at_end: judge_end && self.ready(),
             }),
             Question::Pack => Answer::Pack(Box::default()),
+            Question::Tags(_) => Answer::Tags(Vec::new()),
             Question::Fetch(fetch) => {
                 let common: Vec<_> = fetch.haves.into_iter().filter(Self::has).collect();
                 let ready = !fetch.wait_for_done && common.len() >= 3;

@@ -3,21 +3,27 @@
 //! Always true: a page that the kernel could not fill is replaced by zeroes only after the mark of
 //! its map was set, so whoever checks the mark after reading never takes those zeroes for data; a
 //! map leaves the table before it is unmapped.
+//!
 //! Never here: what a file contains, and any other unsafe code of this crate.
 #![allow(unsafe_code, reason = "signal handlers and file maps cannot be had without it")]
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 
 /// Maps guarded at once. Half of Linux's default `vm.max_map_count` (65,530): a guarded map that
 /// faulted takes two kernel areas.
 const MAPS_MAX: usize = 32_000;
+/// Pages that one mincore(2) is asked for: 2 MiB of a file, half a KiB of stack.
+const RESIDENCE_PAGES: usize = 512;
 
-/// A read-only shared map of a file, known to the guard for as long as it lives.
+/// A read-only shared map of a file, or of a part of one, known to the guard for as long as it
+/// lives: a page that cannot be read becomes zeroes and a mark, instead of the end of the process.
 #[derive(Debug)]
-pub(super) struct GuardedMap {
+pub struct GuardedMap {
     // Fields drop in this order: deregistered first, then unmapped.
     registration: Registration,
     map: memmap2::Mmap,
@@ -91,14 +97,71 @@ impl GuardedMap {
         Ok(Some(Self { registration, map }))
     }
 
+    /// Maps `length_bytes` from `offset_bytes`, a multiple of the page size. The file may end before
+    /// or within them: bytes that it grows by show in the map, those beyond its end are a fault for
+    /// whoever reads them. `None`: the table is full.
+    ///
+    /// # Errors
+    /// mmap(2)'s: a length of zero, an odd offset, too many maps.
+    pub fn part(
+        file: impl AsFd,
+        offset_bytes: u64,
+        length_bytes: usize,
+    ) -> io::Result<Option<Self>> {
+        install();
+        let Some(registration) = Registration::claim() else { return Ok(None) };
+        let mut options = memmap2::MmapOptions::new();
+        options.offset(offset_bytes).len(length_bytes);
+        // SAFETY: as in `new`; the descriptor is borrowed, and so open, during the call.
+        let map = unsafe { options.map(file.as_fd().as_raw_fd())? };
+        registration.cover(&map);
+        Ok(Some(Self { registration, map }))
+    }
+
     /// The bytes; to be trusted only if [`GuardedMap::is_faulted`] is false after reading them.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.map
     }
 
     /// Whether any page of this map could not be read.
-    pub(super) fn is_faulted(&self) -> bool {
+    pub fn is_faulted(&self) -> bool {
         ROWS[self.registration.0].faulted.load(Ordering::SeqCst)
+    }
+
+    /// Where the first page of `range` begins that is not in memory, at the least `range.start`;
+    /// `None` if reading the range waits for no disk. The kernel tells the owner of a file and
+    /// those who may write it; for all others every page counts as resident.
+    ///
+    /// mincore(2) and not cachestat(2), which is faster on large ranges (0.3 against 1 to 4 µs for
+    /// 256 KiB), but needs Linux 6.5 and counts pages that are still being read.
+    ///
+    /// # Errors
+    /// The range leads out of the map, or the system refuses.
+    pub fn first_absent(&self, range: Range<usize>) -> io::Result<Option<usize>> {
+        if range.end > self.map.len() || range.start > range.end {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let page_bytes = PAGE_BYTES.load(Ordering::SeqCst);
+        let mut residence = [0_u8; RESIDENCE_PAGES];
+        let mut at = range.start - range.start % page_bytes;
+        while at < range.end {
+            let length_bytes = (range.end - at).min(RESIDENCE_PAGES * page_bytes);
+            // SAFETY: [at, at + length_bytes) lies in our map and begins at a page, as maps do;
+            // mincore writes one byte for each of its at most RESIDENCE_PAGES pages.
+            let asked = unsafe {
+                let start = self.map.as_ptr().add(at).cast_mut().cast();
+                libc::mincore(start, length_bytes, residence.as_mut_ptr())
+            };
+            if asked != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let pages = length_bytes.div_ceil(page_bytes);
+            if let Some(page) = residence[..pages].iter().position(|page| page & 1 == 0) {
+                return Ok(Some((at + page * page_bytes).max(range.start)));
+            }
+            at += length_bytes;
+        }
+        Ok(None)
     }
 }
 
@@ -208,6 +271,24 @@ mod tests {
         let byte = if guarded { ours.bytes()[19_000] } else { foreign[19_000] };
         assert!(ours.is_faulted());
         byte
+    }
+
+    #[test]
+    fn a_part_follows_the_file_as_it_grows_and_shrinks() {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, &[b'x'; 10_000]).unwrap();
+        let part = GuardedMap::part(&file, 4096, 16_384).unwrap().unwrap();
+        assert_eq!(part.bytes()[5_903], b'x');
+        assert_eq!(part.first_absent(0..5_904).unwrap(), None);
+        assert_eq!(part.first_absent(100..16_384).unwrap(), Some(8_192), "beyond the end");
+        assert_eq!(part.first_absent(9_000..9_001).unwrap(), Some(9_000));
+        assert!(part.first_absent(0..16_385).is_err());
+        io::Write::write_all(&mut file, &[b'y'; 10_000]).unwrap();
+        assert_eq!(part.bytes()[15_903], b'y');
+        assert!(!part.is_faulted());
+        file.set_len(4096).unwrap();
+        assert_eq!(part.bytes()[15_903], 0);
+        assert!(part.is_faulted());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::Ownership;
 use crate::config::Config;
 use crate::config::environment::{self as settings, EnvironmentError};
+use crate::objects::Store;
 
 /// Where a repository's configuration and objects come from besides itself (git(1), ENVIRONMENT
 /// VARIABLES). The default reads the repository alone and trusts it.
@@ -34,6 +35,16 @@ pub struct Environment {
 // === impl Environment ===
 
 impl Environment {
+    /// The objects of a repository's pool: the only directory of `store` beside its own, wherever
+    /// it was named; none where the environment names directories.
+    pub(super) fn pool(&self, store: &Store) -> Option<PathBuf> {
+        let is_plain =
+            self.object_directory.is_none() && self.alternate_object_directories.is_empty();
+        let mut directories = store.directories().skip(1);
+        let first = directories.next().filter(|_| is_plain && directories.next().is_none());
+        first.map(Path::to_path_buf)
+    }
+
     /// What git takes from its environment, ownership checked; `variable` yields one variable.
     ///
     /// # Errors

@@ -177,6 +177,7 @@ impl Reading {
             mailmap: OnceLock::new(),
             namespace_heads: listing.heads,
             places: places.clone(),
+            pool: environment.pool(&objects.store),
         });
         let files = files.stamps;
         let is_small_and_local = is_small_and_local(&files, &packed, &loose);

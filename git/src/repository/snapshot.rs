@@ -3,7 +3,7 @@
 //! Always true: a snapshot never changes; `refs` are sorted by name.
 //! Never here: hiding; a snapshot holds what exists, not what a client may see.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bstr::{BStr, BString, ByteSlice};
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub(crate) mailmap: OnceLock<mailmap::Loaded>,
     pub(super) namespace_heads: Vec<(BString, Head)>,
     pub(super) places: Places,
+    /// The only alternate, where it has none itself and the environment names no directories.
+    pub(super) pool: Option<PathBuf>,
 }
 
 /// Why the native path does not serve a repository; the most fundamental reason is reported.
@@ -113,6 +115,17 @@ impl Snapshot {
             )
         };
         is_ref(git_dir) || (git_dir != common_dir && is_ref(common_dir))
+    }
+
+    /// The directory that the repository's own objects lie in.
+    pub fn objects_dir(&self) -> &Path {
+        &self.places.objects_dir
+    }
+
+    /// The `objects` directory of the repository's pool: its only alternate
+    /// (gitrepository-layout(5), `objects/info/alternates`), where that one needs no other.
+    pub fn pool_objects_dir(&self) -> Option<&Path> {
+        self.pool.as_deref()
     }
 
     /// The git directory; of a linked worktree its own.

@@ -47,7 +47,7 @@ pub struct Needs {
 }
 
 /// The shallow boundary that a client asks for. Both kinds at once are refused later, as in git.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Depth {
     /// `deepen`: commits from the wants on; 0 where it was not asked for.
     pub commits: u32,

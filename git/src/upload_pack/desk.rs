@@ -12,10 +12,11 @@ use bstr::BString;
 use super::arguments::Needs;
 use super::boundary::{self, Boundary, Bounded};
 use super::negotiation::Negotiation;
+use super::packing::{self, Agreed};
 use super::question::{Acknowledgments, Answer, FetchAnswer, HaveAnswer, HavesAnswer, Question};
+use super::recall;
 use super::refs::View;
 use super::settings::{Server, Settings};
-use super::tags;
 use super::v2::{Fetch, ObjectInfo};
 use super::walk::selected;
 use crate::ObjectId;
@@ -56,6 +57,8 @@ pub struct Desk {
     /// The `deepen-not` refs of `needs`.
     not: Vec<ObjectId>,
     bounded: Bounded,
+    /// No fetch was answered yet.
+    is_fresh: bool,
 }
 
 // === impl Refusal ===
@@ -88,18 +91,26 @@ impl Desk {
             needs: Needs::default(),
             not: Vec::new(),
             bounded: Bounded::default(),
+            is_fresh: true,
         }
     }
 
     /// The answer, if it was made from this snapshot before: costs no I/O.
-    pub fn remembered(&self, question: &Question) -> Option<Answer> {
+    pub fn remembered(&mut self, question: &Question) -> Option<Answer> {
         let lines = match question {
+            Question::Fetch(fetch) if self.is_fresh => {
+                let key = recall::key(&self.view(), fetch)?;
+                let answer = recall::recall(&self.snapshot.memo, &key)?;
+                self.is_fresh = false;
+                return Some(Answer::Fetch(Box::new(answer)));
+            }
             Question::Advertise { capabilities } => self.view().kept_advertisement(capabilities),
             Question::LsRefs(arguments) => self.view().kept_ls_refs(arguments),
             Question::ObjectInfo(_)
             | Question::Boundary(_)
             | Question::Haves { .. }
             | Question::Pack
+            | Question::Tags(_)
             | Question::Fetch(_) => None,
         };
         lines.map(Answer::Lines)
@@ -116,7 +127,8 @@ impl Desk {
             Question::Boundary(needs) => self.bound_v0(*needs),
             Question::Haves { ids, judge, judge_end } => self.judge(&ids, judge, judge_end),
             Question::Pack => self.pack().map(|pack| Answer::Pack(Box::new(pack))),
-            Question::Fetch(fetch) => self.fetch(*fetch),
+            Question::Tags(request) => self.tags(&request),
+            Question::Fetch(fetch) => self.fetch_first(*fetch),
         };
         match answer {
             Ok(answer) => Ok(answer),
@@ -135,9 +147,22 @@ impl Desk {
         Ok(Answer::Lines(lines.into()))
     }
 
+    /// The same as [`Self::fetch`], kept for others if nothing went before it.
+    fn fetch_first(&mut self, fetch: Fetch) -> Result<Answer, Refusal> {
+        let is_fresh = std::mem::replace(&mut self.is_fresh, false);
+        let key = if is_fresh { recall::key(&self.view(), &fetch) } else { None };
+        let answer = self.fetch(fetch)?;
+        if let Some(key) = key {
+            recall::remember(&self.snapshot.memo, key, &answer);
+        }
+        Ok(Answer::Fetch(Box::new(answer)))
+    }
+
     /// v2: wants, haves, acknowledgments, and the pack once enough is known.
-    fn fetch(&mut self, fetch: Fetch) -> Result<Answer, Refusal> {
+    fn fetch(&mut self, fetch: Fetch) -> Result<FetchAnswer, Refusal> {
         let Fetch { mut needs, haves, done, wait_for_done } = fetch;
+        // A boundary belongs to one command; what it asks for must not depend on earlier ones.
+        self.history.restore_parents();
         let wanted_refs = self.wanted_refs(&needs.want_refs)?;
         needs.wants.extend(wanted_refs.iter().map(|(id, _)| *id));
         self.take_wants(needs)?;
@@ -154,7 +179,7 @@ impl Desk {
             let ready = !wait_for_done && self.negotiation.ready(&mut self.history)?;
             answer.acknowledgments = Some(Acknowledgments { common, ready });
             if !ready {
-                return Ok(Answer::Fetch(Box::new(answer)));
+                return Ok(answer);
             }
         }
         answer.boundary = self.bound()?;
@@ -162,8 +187,9 @@ impl Desk {
         if answer.boundary.is_none() && self.bounded.shallow.is_some() {
             answer.boundary = Some(Boundary::default());
         }
+        answer.common = self.negotiation.common().len();
         answer.pack = Some(self.pack()?);
-        Ok(Answer::Fetch(Box::new(answer)))
+        Ok(answer)
     }
 
     fn wanted_refs(&self, names: &[BString]) -> Result<Vec<(ObjectId, BString)>, Refusal> {
@@ -279,27 +305,18 @@ impl Desk {
     }
 
     fn pack(&mut self) -> Result<PackRequest, Refusal> {
-        let mut wants = self.needs.wants.clone();
-        wants.extend(&self.bounded.more_wants);
-        let haves = self.negotiation.common().to_vec();
-        let tags = if self.needs.include_tag {
-            let candidates = self.view().tags();
-            let kept = [&haves[..], &self.bounded.edges].concat();
-            let filter = self.needs.filter.as_ref();
-            let sent = tags::Sent { wants: &wants, haves: &kept, filter };
-            tags::included(&mut self.history, &candidates, &sent)?
-        } else {
-            Vec::new()
+        let agreed = Agreed {
+            needs: &self.needs,
+            bounded: &self.bounded,
+            haves: self.negotiation.known().copied().collect(),
         };
-        Ok(PackRequest {
-            wants,
-            tags,
-            haves,
-            edges: self.bounded.edges.clone(),
-            shallow: self.bounded.shallow.clone(),
-            filter: self.needs.filter.as_ref().map(ToString::to_string),
-            thin: self.needs.thin,
-            ofs_delta: self.needs.ofs_delta,
-        })
+        let view = View::new(&self.snapshot, &self.server.namespace, &self.settings.hide);
+        packing::request(&mut self.history, &self.snapshot, view, agreed)
+    }
+
+    fn tags(&self, request: &PackRequest) -> Result<Answer, Refusal> {
+        let store = Arc::clone(&self.snapshot.store);
+        let mut history = History::new(store, self.history.cancel().clone());
+        Ok(Answer::Tags(packing::open_tags(&mut history, request)?))
     }
 }

@@ -5,9 +5,13 @@
 //! expanded form: no unit suffixes.
 //! Never here: applying a filter.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use gix_object::Kind;
+
+use super::arguments::object_id;
+use crate::ObjectId;
 
 /// Filters that one `combine:` may hold, and how deep they may nest.
 const COMBINED_MAX: usize = 100;
@@ -17,7 +21,7 @@ const NESTING_MAX: usize = 8;
 const RESERVED: &[u8] = b"~`!@#$^&*()[]{}\\;'\",<>?";
 
 /// A filter, parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// `blob:none`
     BlobNone,
@@ -74,6 +78,30 @@ impl Filter {
             parts.extend(filters.iter().flat_map(Self::parts));
         }
         parts
+    }
+
+    /// The same filter in one of its spellings: what is combined is flat, sorted, and there once,
+    /// since an object must get through every part, in whatever order.
+    pub fn canonical(&self) -> Self {
+        let parts = self.parts().into_iter().filter(|part| !matches!(part, Self::Combine(_)));
+        let sorted: BTreeMap<String, &Self> = parts.map(|part| (part.to_string(), part)).collect();
+        let mut parts: Vec<Self> = sorted.into_values().cloned().collect();
+        match parts.len() {
+            1 => parts.remove(0),
+            _ => Self::Combine(parts),
+        }
+    }
+
+    /// The blobs that `sparse:oid` parts name by their full ids.
+    pub fn sparse_ids(&self) -> impl Iterator<Item = ObjectId> {
+        self.parts().into_iter().filter_map(|part| match part {
+            Self::SparseOid(name) => object_id(name.as_bytes()),
+            Self::BlobNone
+            | Self::BlobLimit(_)
+            | Self::TreeDepth(_)
+            | Self::ObjectType(_)
+            | Self::Combine(_) => None,
+        })
     }
 
     fn parse_nested(text: &str, depth_left: usize) -> Result<Self, FilterError> {
@@ -202,6 +230,21 @@ mod tests {
         check(
             "combine:sparse:oid=x%2by+combine:tree:1%2bblob:none",
             "combine combine:sparse:oid=x%2by+combine:tree:1%2bblob:none",
+        );
+    }
+
+    #[test]
+    fn one_filter_has_one_canonical_form() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(Filter::parse(text).unwrap().canonical().to_string(), expected);
+        };
+        check("blob:limit=1k", "blob:limit=1024");
+        check("combine:tree:3", "tree:3");
+        check("combine:tree:3+tree:3", "tree:3");
+        check("combine:tree:3+blob:none", "combine:blob:none+tree:3");
+        check(
+            "combine:tree:3+combine:blob:limit=1k%2btree:1",
+            "combine:blob:limit=1024+tree:1+tree:3",
         );
     }
 

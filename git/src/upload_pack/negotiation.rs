@@ -20,6 +20,8 @@ pub struct Negotiation {
     wants: Vec<ObjectId>,
     /// Common objects, in the order in which the client named them.
     common: Vec<ObjectId>,
+    /// The same, and what was taken as had before the client named it.
+    known: HashSet<ObjectId>,
     /// They have these: common commits and their parents.
     they_have: NodeSet,
     /// They have these, which are no commits.
@@ -47,6 +49,12 @@ impl Negotiation {
         &self.common
     }
 
+    /// Every object that the client named and that we have, in no order: does not depend on the
+    /// order in which it named them, as [`Self::common`] does.
+    pub fn known(&self) -> impl Iterator<Item = &ObjectId> {
+        self.known.iter()
+    }
+
     /// The client has `id`: whether we do, too. Parents of what it has are taken as had, and are
     /// not listed as common again.
     pub fn have(
@@ -56,6 +64,7 @@ impl Negotiation {
         id: &ObjectId,
     ) -> Result<bool, DeskError> {
         let Some(header) = store.header(id)? else { return Ok(false) };
+        self.known.insert(*id);
         let new = if header.kind == Kind::Commit {
             let Some(node) = history.commit(id)? else { return Ok(false) };
             let at = history.committed_at(node)?;

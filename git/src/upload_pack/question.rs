@@ -37,6 +37,8 @@ pub enum Question {
     },
     /// v0: the pack that was agreed on.
     Pack,
+    /// Which of a request's open tags go along: for whoever builds the pack.
+    Tags(Box<PackRequest>),
     /// v2: all of a fetch at once.
     Fetch(Box<Fetch>),
 }
@@ -52,6 +54,8 @@ pub enum Answer {
     Haves(HavesAnswer),
     /// The pack that was agreed on.
     Pack(Box<PackRequest>),
+    /// The tags that go along.
+    Tags(Vec<ObjectId>),
     /// A fetch in v2.
     Fetch(Box<FetchAnswer>),
     /// No; git tells the client by an `ERR` packet.
@@ -89,7 +93,7 @@ pub enum HaveAnswer {
 }
 
 /// What a fetch in v2 is told.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct FetchAnswer {
     /// Absent where the client sent no haves, or said `done`.
     pub acknowledgments: Option<Acknowledgments>,
@@ -97,12 +101,14 @@ pub struct FetchAnswer {
     pub wanted_refs: Vec<(ObjectId, BString)>,
     /// The boundary, where shallow clients or depths are involved.
     pub boundary: Option<Boundary>,
+    /// How many of the client's objects are known to be common by now.
+    pub common: usize,
     /// The pack; absent while the negotiation goes on.
     pub pack: Option<PackRequest>,
 }
 
 /// The `acknowledgments` section.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Acknowledgments {
     /// What both sides have.
     pub common: Vec<ObjectId>,

@@ -75,7 +75,7 @@ impl<'a> View<'a> {
     }
 
     /// What every answer depends on beside its arguments.
-    fn key(&self, kind: u8) -> Vec<u8> {
+    pub(super) fn key(&self, kind: u8) -> Vec<u8> {
         let mut key = vec![kind];
         key.extend_from_slice(self.namespace.prefix());
         key.push(0);
@@ -179,6 +179,21 @@ impl<'a> View<'a> {
             tips.extend(self.head_target(&self.head()).ok().flatten().map(|(id, _)| id));
         }
         tips
+    }
+
+    /// What `make` makes of the refs that clients may see and of objects, kept with the snapshot;
+    /// `kind` tells it from other answers.
+    pub(super) fn kept<E>(
+        &self,
+        kind: u8,
+        make: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Bytes, E> {
+        self.snapshot.memo.get_or_make(self.key(kind), make)
+    }
+
+    /// The objects of the repository.
+    pub(super) fn store(&self) -> &'a Store {
+        &self.snapshot.store
     }
 
     /// Annotated tags that clients may see.

@@ -4,7 +4,10 @@
 //! every builder as objects. A broken tag is left out, it spoils nothing.
 //! Never here: tags that the client asks for itself; they are wants.
 
+mod candidates;
 mod contents;
+
+pub use candidates::{Candidates, Commits};
 
 use std::collections::HashSet;
 
@@ -14,15 +17,7 @@ use super::filter::Filter;
 use super::walk::selected;
 use crate::ObjectId;
 use crate::history::{History, HistoryError, Node, NodeSet};
-
-/// A ref below `refs/tags/` that names an annotated tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tag {
-    /// The tag object.
-    pub id: ObjectId,
-    /// What it leads to in the end.
-    pub peeled: ObjectId,
-}
+pub use crate::pack_request::Tag;
 
 /// What a pack is about to hold.
 #[derive(Debug)]

@@ -75,6 +75,7 @@ impl World {
                 ready_at_end: judge_end && self.common.len() >= self.ready_at,
             }),
             Question::Pack => Answer::Pack(Box::default()),
+            Question::Tags(_) => Answer::Tags(Vec::new()),
             Question::Fetch(fetch) => {
                 let common: Vec<_> = fetch.haves.into_iter().filter(|id| self.has(id)).collect();
                 let ready = !fetch.wait_for_done && common.len() >= self.ready_at;

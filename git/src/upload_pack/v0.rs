@@ -245,17 +245,18 @@ impl Machine {
     fn bounded(&mut self, answer: Answer) -> Step {
         let mut send = Vec::new();
         match answer {
-            Answer::Boundary(boundary) => {
-                if let Some(boundary) = boundary {
-                    boundary.push_lines(&mut send);
-                    send.extend_from_slice(FLUSH);
-                }
+            Answer::Boundary(None) => {}
+            Answer::Boundary(Some(boundary)) => {
+                boundary.push_lines(&mut send);
+                send.extend_from_slice(FLUSH);
             }
             Answer::Refused(message) => return Step::refuse_loudly(message),
             Answer::RefusedQuietly(message) => return Step::refuse(&self.server, message),
-            Answer::Lines(_) | Answer::Haves(_) | Answer::Fetch(_) | Answer::Pack(_) => {
-                return mismatch();
-            }
+            Answer::Lines(_)
+            | Answer::Haves(_)
+            | Answer::Fetch(_)
+            | Answer::Pack(_)
+            | Answer::Tags(_) => return mismatch(),
         }
         if self.wants_nothing {
             return Step::sending(send, Next::Done);

@@ -308,7 +308,7 @@ impl Machine {
                     None => self.next_command(send),
                 }
             }
-            Answer::Boundary(_) | Answer::Haves(_) | Answer::Pack(_) => {
+            Answer::Boundary(_) | Answer::Haves(_) | Answer::Pack(_) | Answer::Tags(_) => {
                 Step::then(Next::Fail(Failure::Internal("an answer to another question".into())))
             }
         }

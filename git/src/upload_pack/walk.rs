@@ -23,18 +23,22 @@ pub fn selected(
     excluded: &[Node],
     since: Option<i64>,
 ) -> Result<Vec<Node>, HistoryError> {
-    let mut walk = Walk::default();
-    for node in excluded {
-        walk.excluded.insert(*node);
-        walk.push(history, *node)?;
+    let mut walk = Walk::new(usize::MAX);
+    Ok(walk.choose(history, tips, excluded, since)?.unwrap_or_default())
+}
+
+/// [`selected`], unless that takes a look at more than `commits_max` commits. Whether it does
+/// follows from the commits and from the order of `tips` and `excluded`.
+pub fn selected_within(
+    history: &mut History,
+    tips: &[Node],
+    excluded: &[Node],
+    commits_max: usize,
+) -> Result<Option<Vec<Node>>, HistoryError> {
+    if tips.len() + excluded.len() > commits_max {
+        return Ok(None);
     }
-    for node in tips {
-        walk.push(history, *node)?;
-    }
-    for node in excluded {
-        walk.exclude_ancestors(history, *node)?;
-    }
-    if excluded.is_empty() { walk.all(history, since) } else { walk.limited(history, since) }
+    Walk::new(commits_max).choose(history, tips, excluded, None)
 }
 
 /// Commits to look at, newest first.
@@ -48,14 +52,48 @@ struct Walk {
     /// Commits in the queue that are not excluded.
     included_left: usize,
     pushed: u64,
+    /// Commits that may still be looked at.
+    looks_left: usize,
 }
 
 // === impl Walk ===
 
 impl Walk {
-    fn all(mut self, history: &mut History, since: Option<i64>) -> Result<Vec<Node>, HistoryError> {
+    fn new(looks_left: usize) -> Self {
+        Self { looks_left, ..Self::default() }
+    }
+
+    /// `None`: too many commits to look at.
+    fn choose(
+        &mut self,
+        history: &mut History,
+        tips: &[Node],
+        excluded: &[Node],
+        since: Option<i64>,
+    ) -> Result<Option<Vec<Node>>, HistoryError> {
+        for node in excluded {
+            self.excluded.insert(*node);
+            self.push(history, *node)?;
+        }
+        for node in tips {
+            self.push(history, *node)?;
+        }
+        for node in excluded {
+            self.exclude_ancestors(history, *node)?;
+        }
+        if excluded.is_empty() { self.all(history, since) } else { self.limited(history, since) }
+    }
+
+    fn all(
+        &mut self,
+        history: &mut History,
+        since: Option<i64>,
+    ) -> Result<Option<Vec<Node>>, HistoryError> {
         let mut chosen = Vec::new();
         while let Some((at, node)) = self.pop() {
+            if !self.may_look() {
+                return Ok(None);
+            }
             if since.is_some_and(|since| at < since) {
                 continue;
             }
@@ -64,16 +102,19 @@ impl Walk {
             }
             chosen.push(node);
         }
-        Ok(chosen)
+        Ok(Some(chosen))
     }
 
     fn limited(
-        mut self,
+        &mut self,
         history: &mut History,
         since: Option<i64>,
-    ) -> Result<Vec<Node>, HistoryError> {
+    ) -> Result<Option<Vec<Node>>, HistoryError> {
         let (mut chosen, mut slop, mut last_at) = (Vec::new(), SLOP, i64::MAX);
         while let Some((at, node)) = self.pop() {
+            if !self.may_look() {
+                return Ok(None);
+            }
             if since.is_some_and(|since| at < since) {
                 self.excluded.insert(node);
             }
@@ -97,7 +138,13 @@ impl Walk {
             }
         }
         chosen.retain(|node| !self.excluded.contains(*node));
-        Ok(chosen)
+        Ok(Some(chosen))
+    }
+
+    fn may_look(&mut self) -> bool {
+        let may = self.looks_left > 0;
+        self.looks_left = self.looks_left.saturating_sub(1);
+        may
     }
 
     fn push(&mut self, history: &mut History, node: Node) -> Result<(), HistoryError> {

@@ -26,7 +26,9 @@ use super::fallback::{self, Handover};
 use super::trace::Found;
 use super::wire::{Call, FetchError, Input, NoInput, Operation, Output, Summary};
 use bytes::Bytes;
+use gitring_git::ObjectId;
 use gitring_git::history::Cancel;
+use gitring_git::pack_request::PackRequest;
 use gitring_git::upload_pack::arguments::Needs;
 use gitring_git::upload_pack::question::FetchAnswer;
 use gitring_git::upload_pack::{
@@ -101,8 +103,10 @@ fn settings(services: &Services, call: &Call) -> Result<Settings, FetchError> {
 
 fn found(needs: &Needs, answer: &FetchAnswer) -> Found {
     let known = answer.acknowledgments.as_ref().map(|acks| acks.common.len());
-    let sent = answer.pack.as_ref().map_or(0, |pack| pack.haves.len());
-    Found { haves: known.unwrap_or(sent), wants: needs.wants.len() + needs.want_refs.len() }
+    Found {
+        haves: known.unwrap_or(answer.common),
+        wants: needs.wants.len() + needs.want_refs.len(),
+    }
 }
 
 // === impl Conversation ===
@@ -134,7 +138,9 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
                     machine.on(Event::Answer(Box::new(answer)))
                 }
                 Next::ServePack(request, delivery) => {
-                    pack::serve(&mut self, &request, delivery).await?;
+                    let tags = self.open_tags(&mut desk, &request).await?;
+                    let builder = pack::Order { request: &request, tags: &tags };
+                    pack::serve(&mut self, &builder, delivery).await?;
                     machine.on(Event::Served)
                 }
                 Next::Fallback { reason, request } => {
@@ -188,6 +194,22 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
             trace.fetch_info(&needs, found(&needs, answer));
         }
         Ok(answer)
+    }
+
+    /// Which of the tags that a negotiation left open go along.
+    async fn open_tags(
+        &mut self,
+        desk: &mut Option<Desk>,
+        request: &PackRequest,
+    ) -> Result<Vec<ObjectId>, FetchError> {
+        if request.open_tags().is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.ask(desk, Question::Tags(Box::new(request.clone()))).await?;
+        let Answer::Tags(tags) = answer else {
+            return Err(Failure::Internal("an answer to another question".into()).into());
+        };
+        Ok(tags)
     }
 
     /// Whether the conversation goes on: in v2 a child replies to one whole command, in v0 and

@@ -18,6 +18,7 @@ use super::{Conversation, FetchError};
 use crate::reactor::children::{Child, ChildCommand, CommandName, Exit};
 use crate::rpc::wire::{Input, Output};
 use bytes::{Bytes, BytesMut};
+use gitring_git::ObjectId;
 use gitring_git::pack_objects;
 use gitring_git::pack_request::PackRequest;
 use gitring_git::pkt_line::FLUSH;
@@ -36,6 +37,13 @@ const STDERR_BYTES: usize = 4_096;
 /// What git tells clients when its own child dies.
 pub(crate) const ABORTED: &str =
     "aborting due to possible repository corruption on the remote side.";
+
+/// What to build.
+pub(super) struct Order<'a> {
+    pub(super) request: &'a PackRequest,
+    /// Those of the request's open tags that go along.
+    pub(super) tags: &'a [ObjectId],
+}
 
 /// What became readable.
 enum Ready {
@@ -58,13 +66,13 @@ struct Stream {
     stderr_open: bool,
 }
 
-/// Builds and sends `request`, flush included.
+/// Builds and sends what was ordered, flush included.
 pub(super) async fn serve<I: Input, O: Output>(
     conversation: &mut Conversation<'_, I, O>,
-    request: &PackRequest,
+    order: &Order<'_>,
     delivery: Delivery,
 ) -> Result<(), FetchError> {
-    let mut child = start(conversation, request, delivery).await?;
+    let mut child = start(conversation, order, delivery).await?;
     let stdin = child.stdin.take();
     let sideband = match delivery.sideband {
         Some(Width::Large) if conversation.call.nested => Some(Width::Nested),
@@ -72,7 +80,7 @@ pub(super) async fn serve<I: Input, O: Output>(
     };
     let mut stream = Stream::new(child, sideband);
     // Both at once: the child starts to write before it has read everything.
-    let feeding = feed(stdin, pack_objects::input(request));
+    let feeding = feed(stdin, pack_objects::input(order.request, order.tags));
     let sending = stream.relay(conversation);
     tokio::try_join!(feeding, sending)?;
     let exit = stream.child.wait().await.map_err(FetchError::Pipe)?;
@@ -81,7 +89,7 @@ pub(super) async fn serve<I: Input, O: Output>(
 
 async fn start<I: Input, O: Output>(
     conversation: &Conversation<'_, I, O>,
-    request: &PackRequest,
+    order: &Order<'_>,
     delivery: Delivery,
 ) -> Result<Child, FetchError> {
     // Without side-bands nobody could see progress.
@@ -91,11 +99,12 @@ async fn start<I: Input, O: Output>(
     let mut env = services.git.environment(conversation.call);
     // As git's own server: the child need not find, or doubt, what was found already.
     env.push(("GIT_DIR".into(), git_dir.into()));
+    env.extend(order.request.store().environment());
     let command = ChildCommand {
         name: CommandName { cmd: "git", subcmd: "pack-objects" },
         account: Arc::clone(&conversation.call.account),
         program: services.git.program.clone(),
-        args: pack_objects::arguments(request, progress),
+        args: pack_objects::arguments(order.request, progress),
         env,
         current_dir: git_dir.to_owned(),
     };
