@@ -8,9 +8,12 @@
 //! Never here: what a setting does.
 
 mod keys;
+mod pack_cache;
 
 use self::keys::Standing;
+use crate::pack_cache::PackCacheConfig;
 use crate::reactor::RuntimeConfig;
+use crate::reactor::ring::IoUring;
 use crate::rpc::gateway::{GatewayConfig, Limits};
 use crate::rpc::gitaly::{AuthConfig, GitalyConfig, Timeouts};
 use crate::storage::{StorageConfig, StorageName, Storages};
@@ -68,6 +71,8 @@ pub struct Config {
     pub gateway: Option<GatewayConfig>,
     /// `[runtime]`.
     pub runtime: RuntimeConfig,
+    /// `[pack_objects_cache]`.
+    pub pack_cache: PackCacheConfig,
     /// Keys that Gitaly uses and we do not.
     pub unused_keys: Vec<String>,
     /// Keys that nobody knows.
@@ -100,6 +105,7 @@ impl Config {
         let root = document.root();
         let (unused_keys, unknown_keys) = sort_keys(&document)?;
         let (storages, first) = storages(&root)?;
+        let pack_cache = pack_cache::read(&root, &storages, &first)?;
         let this = Self {
             runtime_dir: directory(&root, "runtime_dir")?,
             gitaly: gitaly(&root)?,
@@ -113,6 +119,7 @@ impl Config {
             },
             grace: root.duration("graceful_restart_timeout")?.unwrap_or(GRACE_DEFAULT),
             runtime: runtime(&root)?,
+            pack_cache,
             unused_keys,
             unknown_keys,
         };
@@ -269,6 +276,7 @@ fn runtime(root: &Section<'_>) -> Result<RuntimeConfig, SettingsError> {
         workers: cores,
         children_max: CHILDREN_DEFAULT,
         connections_max: CONNECTIONS_DEFAULT,
+        io_uring: IoUring::Auto,
     };
     if let Some(section) = root.section("runtime")? {
         let set = |key, max, field: &mut usize| -> Result<(), SettingsError> {
@@ -279,6 +287,12 @@ fn runtime(root: &Section<'_>) -> Result<RuntimeConfig, SettingsError> {
         set("workers", 1024, &mut config.workers)?;
         set("children", 65_536, &mut config.children_max)?;
         set("connections", 1_000_000, &mut config.connections_max)?;
+        let mode = section.parsed("io_uring", |text| match text {
+            "auto" => Ok(IoUring::Auto),
+            "off" => Ok(IoUring::Off),
+            other => Err(format!("'{other}' is no choice, allowed: auto, off")),
+        })?;
+        config.io_uring = mode.unwrap_or(config.io_uring);
     }
     Ok(config)
 }

@@ -4,12 +4,15 @@
 //! - [`server`]: start and end of the process;
 //! - [`config`]: the configuration file, gathered from each owner's struct;
 //! - [`rpc`]: what clients can call;
+//! - [`pack_cache`]: packs that are sent more than once;
 //! - [`storage`]: storages, paths in them, opened repositories;
+//! - [`pack_cache`]: packs that are made once for many;
 //! - [`reactor`]: threads, workers, children.
 //!
 //! Never here: PostgreSQL, other nodes.
 
 pub mod config;
+pub mod pack_cache;
 pub mod reactor;
 pub mod rpc;
 pub mod server;

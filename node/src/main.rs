@@ -1,5 +1,6 @@
 //! The command line of gitring-node.
 
+mod cache_tool;
 mod demo;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Command {
     },
     /// Serve one fetch on standard input and output, as `git upload-pack` does
     UploadPack(stdio::Arguments),
+    /// Look at the pack cache, empty it, or ask why two fetches did not share a pack
+    Cache(cache_tool::Arguments),
     /// Clone from a node and from stock git, compare, and print what each cost
     Demo {
         /// `measure FILE COMMAND…`, how the demo counts what stock git costs
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     match (cli.command, cli.config) {
         (Some(Command::Serve { config }), _) | (None, Some(config)) => serve(&config),
         (Some(Command::UploadPack(arguments)), _) => stdio::run(&arguments),
+        (Some(Command::Cache(arguments)), _) => cache_tool::run(&arguments),
         (Some(Command::Demo { measure }), _) => demo::run(&measure),
         // clap has shown the help instead.
         (None, None) => ExitCode::from(2),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   listener ──► accept ──► reactor 0 … N-1  ──► workers   (CPU work, file system)
-//!                (least loaded first)        └─► children  (git)
+//!                (least loaded first)        ├─► ring      (files that are open or about to be)
+//!                                            └─► children  (git)
 //! ```
 //!
 //! Always true:
@@ -14,8 +15,10 @@
 
 pub mod accept;
 pub mod children;
+pub mod ring;
 pub mod workers;
 
+use self::ring::{IoUring, Ring, Rings};
 use gitring_daemon::drain::Drain;
 use gitring_daemon::listener::{Peer, Socket, Stream};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
@@ -40,6 +43,8 @@ pub struct RuntimeConfig {
     pub children_max: usize,
     /// Connections that are open at once.
     pub connections_max: usize,
+    /// Whether file work may go through io_uring.
+    pub io_uring: IoUring,
 }
 
 /// An accepted connection on its way to a reactor, and its place under `connections_max`.
@@ -84,27 +89,30 @@ pub trait Serve: 'static {
         peer: Peer,
         drain: Drain,
     ) -> impl Future<Output = ()> + 'static;
+
+    /// Ends what goes on without a connection, once the last one has ended.
+    fn finish(self: Rc<Self>) -> impl Future<Output = ()> + 'static;
 }
 
 // === impl Reactors ===
 
 impl<D: Copy + Send + 'static> Reactors<D> {
-    /// Starts the reactor threads. `serve` is called once on each.
+    /// Starts the reactor threads. `serve` is called once on each, with its ring.
     ///
     /// A reactor ends when its inbox has closed (these `Reactors` were dropped) and its last
     /// connection has ended.
     pub fn start<S: Serve<Door = D>>(
         count: usize,
         drain: &Drain,
-        registry: &Registry,
-        serve: impl Fn() -> S + Send + Sync + 'static,
+        (rings, registry): (&Rings, &Registry),
+        serve: impl Fn(Ring) -> S + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let gauges = connections(registry);
         let serve = Arc::new(serve);
         let inboxes = (0..count)
             .map(|index| {
                 let (sender, inbox) = mpsc::channel(INBOX_CONNECTIONS_MAX);
-                let (serve, drain) = (Arc::clone(&serve), drain.clone());
+                let (serve, drain, rings) = (Arc::clone(&serve), drain.clone(), rings.clone());
                 // Built here, so that a lack of file descriptors is an error of the start.
                 let (started, start) = std::sync::mpsc::sync_channel(1);
                 std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
@@ -114,7 +122,9 @@ impl<D: Copy + Send + 'static> Reactors<D> {
                     match built {
                         Ok(runtime) => {
                             let _ = started.send(Ok(()));
-                            runtime.block_on(run(Rc::new(serve()), inbox, drain));
+                            runtime.block_on(async {
+                                run(Rc::new(serve(rings.ring())), inbox, drain).await;
+                            });
                         }
                         Err(error) => drop(started.send(Err(error))),
                     }
@@ -158,6 +168,7 @@ async fn run<S: Serve>(serve: Rc<S>, mut inbox: mpsc::Receiver<Connection<S::Doo
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
+    serve.finish().await;
 }
 
 async fn carry<S: Serve>(serve: Rc<S>, connection: Connection<S::Door>, drain: Drain) {

@@ -20,6 +20,7 @@ pub mod stdio;
 pub mod trace;
 pub mod wire;
 
+use crate::pack_cache::Packs;
 use crate::reactor::children::Children;
 use crate::reactor::workers::Workers;
 use fetch::Buffers;
@@ -28,7 +29,7 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use std::sync::Arc;
 use trace::Trace;
 
-/// What a call may use. Every reactor holds a clone; the pools behind it are the process's.
+/// What a call may use. Every reactor has its own; the pools behind it are the process's.
 #[derive(Debug, Clone)]
 pub struct Services {
     /// For CPU work and the file system.
@@ -39,8 +40,10 @@ pub struct Services {
     pub git: Arc<Git>,
     /// Counters of fetches.
     pub metrics: FetchMetrics,
-    /// For packs on their way out.
+    /// For packs on their way in.
     pub buffers: Buffers,
+    /// Packs that are there already, or being made.
+    pub packs: Packs,
     /// The value of the `agent` capability.
     pub agent: String,
     /// What the caller of a drop-in traces.

@@ -6,12 +6,13 @@ mod doors;
 mod runtime_dir;
 mod system;
 
-use self::doors::{Blueprint, Listening, StartListening};
+use self::doors::{Blueprint, Listening, MakeServices, StartListening};
 use self::runtime_dir::RuntimeDir;
 use crate::config::Config;
 use crate::reactor::Reactors;
 use crate::reactor::accept;
 use crate::reactor::children::Children;
+use crate::reactor::ring::Rings;
 use crate::reactor::workers::Workers;
 use crate::rpc::fetch::Buffers;
 use crate::rpc::git::{Git, Surroundings};
@@ -127,27 +128,22 @@ impl Node {
         };
         let workers = Workers::start(config.runtime.workers, &registry)?;
         let children = Children::start(config.runtime.children_max, &found.version, &registry)?;
+        let rings = Rings::start(config.runtime.io_uring, &registry)?;
         let environment = environment(config.git.config.clone());
         config.storages.identify();
         let repositories = Repositories::new(config.storages.clone(), environment, workers.clone());
-        let services = Services {
-            workers,
-            children: children.clone(),
-            git: Arc::new(git),
-            metrics: FetchMetrics::register(&registry),
-            buffers: Buffers::default(),
-            agent: rpc::agent(),
-            trace: None,
-            explain_errors: true,
-        };
+        let metrics = FetchMetrics::register(&registry);
+        let services = services(workers, children.clone(), git, metrics.clone());
         let (control, drain) = drain::channel();
         let Listening { listeners, gateway, gitaly } = Listening::start(&config)?;
         if config.gitaly.auth.secret.is_none() && gitaly.is_some_and(|at| !at.ip().is_loopback()) {
             tracing::warn!("no auth.token: whoever reaches listen_addr may change repositories");
         }
+        let services = (&metrics, services);
         let blueprint = Blueprint::new(&config, repositories.clone(), services, &registry);
-        let build = move || blueprint.build();
-        let reactors = Reactors::start(config.runtime.reactors, &drain, &registry, build)?;
+        let build = move |ring| blueprint.build(ring);
+        let from = (&rings, &registry);
+        let reactors = Reactors::start(config.runtime.reactors, &drain, from, build)?;
         let metrics_address = match config.prometheus_listen_addr {
             None => None,
             Some(address) => {
@@ -212,6 +208,22 @@ impl Node {
         let buried = buried.await.is_ok();
         tracing::info!(why, children_left = !buried, "stopped");
     }
+}
+
+/// What calls may use.
+fn services(workers: Workers, children: Children, git: Git, metrics: FetchMetrics) -> MakeServices {
+    let (git, buffers) = (Arc::new(git), Buffers::default());
+    Arc::new(move |packs| Services {
+        workers: workers.clone(),
+        children: children.clone(),
+        git: Arc::clone(&git),
+        metrics: metrics.clone(),
+        buffers: buffers.clone(),
+        packs,
+        agent: rpc::agent(),
+        trace: None,
+        explain_errors: true,
+    })
 }
 
 /// What every repository is opened with: as the children see it, no file of the machine counts.

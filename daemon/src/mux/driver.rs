@@ -4,12 +4,16 @@
 //! - the socket is read into one buffer that grows with what arrives, up to 128 KiB, and is given
 //!   back when the connection goes quiet: most connections are idle;
 //! - a write carries as many frames of as many streams as are ready, up to `WRITE_BYTES_MAX`;
-//! - a turn is bounded, so that one busy connection leaves the thread to the others.
+//! - a turn is bounded, so that one busy connection leaves the thread to the others;
+//! - payload may lie in maps of files: a page that is gone is written as what the process reads
+//!   there (zeroes, where a guard stands in for it), and never ends the connection. Who sent it has
+//!   to find out, and to end its stream.
 
 use super::MuxError;
 use super::shared::{Shared, wake};
 use bytes::BytesMut;
 use gitring_proto::yamux::{Outgoing, READ_BUFFER_BYTES_MAX};
+use rustix::io::Errno;
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -128,11 +132,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = self.out.slices(&mut slices);
-        let socket = Pin::new(&mut self.socket);
+        let slices = &slices[..filled];
+        let mut socket = Pin::new(&mut self.socket);
         let written = if socket.is_write_vectored() {
-            ready!(socket.poll_write_vectored(cx, &slices[..filled]))?
+            ready!(socket.as_mut().poll_write_vectored(cx, slices))
         } else {
-            ready!(socket.poll_write(cx, &slices[0]))?
+            ready!(socket.as_mut().poll_write(cx, &slices[0]))
+        };
+        let written = match written {
+            // The kernel could not read a page of a map; we can, or a guard lets us.
+            Err(error) if error.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => {
+                let copies: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
+                ready!(socket.poll_write(cx, &copies.concat()))?
+            }
+            written => written?,
         };
         self.out.advance(written);
         self.unflushed = true;

@@ -146,12 +146,14 @@ impl AsyncRead for MuxStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Some callers' buffers hold what earlier calls have read.
+        let before = buffer.filled().len();
         while buffer.remaining() > 0 {
             if self.partial.is_empty() {
                 match self.poll_receive(cx) {
                     Poll::Ready(Ok(Some(data))) => self.partial = data,
                     // What was copied already is an answer; the rest is for the next call.
-                    Poll::Ready(_) | Poll::Pending if !buffer.filled().is_empty() => break,
+                    Poll::Ready(_) | Poll::Pending if buffer.filled().len() > before => break,
                     Poll::Ready(Ok(None)) => break,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(into_io(error))),
                     Poll::Pending => return Poll::Pending,

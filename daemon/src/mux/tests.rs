@@ -3,10 +3,12 @@
 use super::*;
 use bytes::Bytes;
 use gitring_proto::yamux::WINDOW_INITIAL_BYTES;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
@@ -274,6 +276,77 @@ async fn a_socket_that_takes_nothing_ends_the_connection() {
         let mut stream = client.mux.open().await.unwrap();
         assert_eq!(stream.send(content(0, 1 << 20)).await, Err(StreamError::SessionEnded));
         assert!(matches!(client.driver.await.unwrap(), Err(MuxError::Stalled)));
+    })
+    .await;
+}
+
+/// First byte of what a [`Faulty`] socket's kernel cannot read.
+const GONE: u8 = 0xee;
+
+/// A socket whose vectored writes fail at a slice that begins with [`GONE`].
+struct Faulty(DuplexStream);
+
+impl AsyncRead for Faulty {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Faulty {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let sound = slices.iter().take_while(|slice| slice.first() != Some(&GONE)).count();
+        if sound == 0 {
+            return Poll::Ready(Err(rustix::io::Errno::FAULT.into()));
+        }
+        let readable: Vec<&[u8]> = slices[..sound].iter().map(|slice| &**slice).collect();
+        Pin::new(&mut self.0).poll_write(cx, &readable.concat())
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_gone_ends_no_connection() {
+    local(async {
+        let (a, b) = duplex(10_000);
+        let (client, server) = (end(Faulty(a), Role::Client), end(b, Role::Server));
+        spawn_local(serve_echo(server.incoming));
+        let other = spawn_local(round_trip(client.mux.clone(), 1, 900_000, Duration::ZERO));
+        let mut stream = client.mux.open().await.unwrap();
+        let sent = Bytes::from(vec![GONE; 300_000]);
+        stream.send(sent.clone()).await.unwrap();
+        stream.finish().await.unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).await.unwrap();
+        assert!(got == sent, "as the process reads it");
+        other.await.unwrap();
+        assert!(!client.driver.is_finished());
     })
     .await;
 }

@@ -77,7 +77,8 @@ fn everything_set_arrives() {
         reactors = 1
         workers = 0x10
         children = 7
-        connections = 9";
+        connections = 9
+        io_uring = 'off'";
     let config = dir().parse(text).unwrap();
     assert!(config.runtime_dir.unwrap().ends_with("two"));
     assert_eq!(config.prometheus_listen_addr.unwrap().to_string(), "0.0.0.0:9236");
@@ -97,7 +98,13 @@ fn everything_set_arrives() {
     let gateway = config.gateway.unwrap();
     assert_eq!(gateway.listen_addr.to_string(), "0.0.0.0:8080");
     assert_eq!(gateway.storage.to_string(), "b");
-    let runtime = RuntimeConfig { reactors: 1, workers: 16, children_max: 7, connections_max: 9 };
+    let runtime = RuntimeConfig {
+        reactors: 1,
+        workers: 16,
+        children_max: 7,
+        connections_max: 9,
+        io_uring: IoUring::Off,
+    };
     assert_eq!(config.runtime, runtime);
     assert_eq!((config.unused_keys, config.unknown_keys), (vec!["logging.dir".into()], vec![]));
 }

@@ -60,17 +60,31 @@ pub type Job = Box<dyn FnOnce() + Send>;
 impl Workers {
     /// Starts `threads` threads.
     pub fn start(threads: usize, registry: &Registry) -> io::Result<Self> {
-        let pool = Arc::new(Pool {
-            state: Mutex::new(State { jobs: VecDeque::new(), closed: false }),
-            changed: Condvar::new(),
-            queued: gauge(registry, "gitring_workers_queued", "Jobs that wait for a worker."),
-            busy: gauge(registry, "gitring_workers_busy", "Workers that work."),
-        });
+        let queued = gauge(registry, "gitring_workers_queued", "Jobs that wait for a worker.");
+        let busy = gauge(registry, "gitring_workers_busy", "Workers that work.");
+        Self::start_named("worker", threads, (queued, busy))
+    }
+
+    /// Starts threads of their own for file operations, which wait for disks where others compute.
+    pub(super) fn start_for_files(threads: usize, registry: &Registry) -> io::Result<Self> {
+        let help = "File operations that wait for a thread.";
+        let queued = gauge(registry, "gitring_file_threads_queued", help);
+        let busy = gauge(registry, "gitring_file_threads_busy", "Threads at file operations.");
+        Self::start_named("file", threads, (queued, busy))
+    }
+
+    fn start_named(
+        name: &str,
+        threads: usize,
+        (queued, busy): (IntGauge, IntGauge),
+    ) -> io::Result<Self> {
+        let state = Mutex::new(State { jobs: VecDeque::new(), closed: false });
+        let pool = Arc::new(Pool { state, changed: Condvar::new(), queued, busy });
         let owner = Arc::new(Owner { pool: Arc::clone(&pool) });
         for index in 0..threads {
             let pool = Arc::clone(&pool);
             std::thread::Builder::new()
-                .name(format!("worker-{index}"))
+                .name(format!("{name}-{index}"))
                 .spawn(move || pool.work())?;
         }
         Ok(Self { owner })

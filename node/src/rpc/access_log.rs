@@ -2,7 +2,7 @@
 //!
 //! Fields have Gitaly's names where Gitaly has them.
 
-use super::wire::Version;
+use super::wire::{PackServed, Version};
 use crate::reactor::children::{Account, Cost};
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
@@ -36,6 +36,8 @@ pub struct Record {
     pub response_bytes: u64,
     /// What children cost, once a fetch has begun.
     pub account: Option<Arc<Account>>,
+    /// The pack that a finished fetch was served.
+    pub pack: Option<PackServed>,
     /// What went wrong.
     pub error: Option<String>,
     /// Whether the answer was given whole.
@@ -86,7 +88,7 @@ impl Drop for Record {
         }
         let elapsed = self.began.elapsed();
         let cost = self.account.as_deref().and_then(cost);
-        let of = cost.as_ref();
+        let (of, pack) = (cost.as_ref(), self.pack.as_ref());
         let usage = of.filter(|cost| cost.started > 0).map(|cost| &cost.usage);
         let message = if self.complete { "finished http request" } else { "broken http request" };
         tracing::info!(
@@ -103,6 +105,10 @@ impl Drop for Record {
             grpc.request.repoPath = self.path.as_deref(),
             git_protocol = self.version.map(|version| format!("v{}", version.number())),
             response_bytes = self.response_bytes,
+            pack_objects_cache.key = pack.and_then(|pack| pack.key).map(|key| key.to_string()),
+            pack_objects_cache.hit = pack.map(PackServed::is_hit),
+            pack_objects_cache.served_bytes = pack.map(|pack| pack.bytes),
+            pack_objects_cache.generated_bytes = pack.and_then(PackServed::generated_bytes),
             command.count = usage.and(of).map(|cost| u64::from(cost.started)),
             command.cpu_time_ms = usage.map(|usage| whole_millis(usage.user + usage.system)),
             command.user_time_ms = usage.map(|usage| whole_millis(usage.user)),

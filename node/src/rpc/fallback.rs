@@ -67,7 +67,7 @@ pub async fn serve(
     if !status.success() && !round_ended {
         return Err(FetchError::Child { status, complaint });
     }
-    Ok(Summary { response_bytes, refused: None })
+    Ok(Summary { response_bytes, ..Summary::default() })
 }
 
 /// Lets a child talk to the client until it ends, however it does.

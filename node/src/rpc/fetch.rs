@@ -13,7 +13,9 @@
 //! Never here: HTTP, how refs and objects are read.
 
 mod buffers;
+mod builder;
 mod flow;
+mod framing;
 mod pack;
 mod packets;
 
@@ -26,9 +28,7 @@ use super::fallback::{self, Handover};
 use super::trace::Found;
 use super::wire::{Call, FetchError, Input, NoInput, Operation, Output, Summary};
 use bytes::Bytes;
-use gitring_git::ObjectId;
 use gitring_git::history::Cancel;
-use gitring_git::pack_request::PackRequest;
 use gitring_git::upload_pack::arguments::Needs;
 use gitring_git::upload_pack::question::FetchAnswer;
 use gitring_git::upload_pack::{
@@ -74,11 +74,7 @@ pub async fn serve<I: Input, O: Output>(
         (Operation::UploadPack, true) => Mode::Stateless,
         (Operation::UploadPack, false) => Mode::Stateful,
     };
-    let server = Server {
-        agent: services.agent.clone(),
-        namespace: call.namespace.clone(),
-        explain_errors: services.explain_errors,
-    };
+    let server = server(services, &call);
     let cancel = CancelOnDrop(Cancel::default());
     let snapshot = Arc::clone(&call.snapshot);
     let desk =
@@ -93,6 +89,14 @@ pub async fn serve<I: Input, O: Output>(
         summary: Summary::default(),
     };
     conversation.hold(machine, desk).await
+}
+
+fn server(services: &Services, call: &Call) -> Server {
+    Server {
+        agent: services.agent.clone(),
+        namespace: call.namespace.clone(),
+        explain_errors: services.explain_errors,
+    }
 }
 
 fn settings(services: &Services, call: &Call) -> Result<Settings, FetchError> {
@@ -138,9 +142,7 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
                     machine.on(Event::Answer(Box::new(answer)))
                 }
                 Next::ServePack(request, delivery) => {
-                    let tags = self.open_tags(&mut desk, &request).await?;
-                    let builder = pack::Order { request: &request, tags: &tags };
-                    pack::serve(&mut self, &builder, delivery).await?;
+                    pack::serve(&mut self, request, delivery).await?;
                     machine.on(Event::Served)
                 }
                 Next::Fallback { reason, request } => {
@@ -194,22 +196,6 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
             trace.fetch_info(&needs, found(&needs, answer));
         }
         Ok(answer)
-    }
-
-    /// Which of the tags that a negotiation left open go along.
-    async fn open_tags(
-        &mut self,
-        desk: &mut Option<Desk>,
-        request: &PackRequest,
-    ) -> Result<Vec<ObjectId>, FetchError> {
-        if request.open_tags().is_empty() {
-            return Ok(Vec::new());
-        }
-        let answer = self.ask(desk, Question::Tags(Box::new(request.clone()))).await?;
-        let Answer::Tags(tags) = answer else {
-            return Err(Failure::Internal("an answer to another question".into()).into());
-        };
-        Ok(tags)
     }
 
     /// Whether the conversation goes on: in v2 a child replies to one whole command, in v0 and

@@ -13,7 +13,10 @@ use super::git::{CHILD_MARK, Git, Surroundings};
 use super::trace::Trace;
 use super::wire::{Call, FetchError, Operation, Summary};
 use super::{FetchMetrics, Services, fetch};
+use crate::pack_cache::disk::CacheDisk;
+use crate::pack_cache::{BuildError, Packs, SharedPacks};
 use crate::reactor::children::{Account, Children};
+use crate::reactor::ring::Rings;
 use crate::reactor::workers::Workers;
 use gitring_daemon::log;
 use gitring_git::refs::Namespace;
@@ -35,6 +38,9 @@ const FATAL: u8 = 128;
 
 /// Children of one fetch: one builds packs, one serves what we do not.
 const CHILDREN_MAX: usize = 2;
+
+/// What a fetch may use, with its way to the packs.
+type MakeServices = Box<dyn FnOnce(Packs) -> Services>;
 
 /// What `git upload-pack` takes.
 #[derive(Debug, clap::Args)]
@@ -70,7 +76,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Everything that can be wrong before the client is heard.
-fn prepare(arguments: &Arguments) -> Result<(Services, Call), String> {
+fn prepare(arguments: &Arguments) -> Result<(MakeServices, Call), String> {
     let variable = |name: &str| std::env::var_os(name);
     if variable(CHILD_MARK).is_some() {
         return Err("'git upload-pack' leads back to gitring-node".into());
@@ -103,26 +109,33 @@ fn prepare(arguments: &Arguments) -> Result<(Services, Call), String> {
     let workers = Workers::start(1, &registry);
     let children =
         Children::start(CHILDREN_MAX, "", &registry).map_err(|error| error.to_string())?;
-    let services = Services {
-        workers: workers.map_err(|error| error.to_string())?,
+    let workers = workers.map_err(|error| error.to_string())?;
+    let git = Arc::new(Git { program: git_program()?, surroundings: inherited() });
+    let services = move |packs| Services {
+        workers,
         children,
-        git: Arc::new(Git { program: git_program()?, surroundings: inherited() }),
+        git,
         metrics: FetchMetrics::register(&registry),
         buffers: Buffers::default(),
+        packs,
         agent: variable("GIT_USER_AGENT")
             .map_or_else(super::agent, |agent| agent.to_string_lossy().into_owned()),
         trace: Trace::from_variables(variable).map(Arc::new),
         explain_errors: false,
     };
-    Ok((services, call))
+    Ok((Box::new(services), call))
 }
 
-fn serve(arguments: &Arguments, services: Services, call: Call) -> Result<(), String> {
+fn serve(arguments: &Arguments, services: MakeServices, call: Call) -> Result<(), String> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = runtime.map_err(|error| format!("start: {error}"))?;
+    // Nothing is written: only the clock of the disk is used.
+    let rings = Rings::idle();
     let silence_max = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
     let fetched = runtime.block_on(async {
-        let services = Rc::new(services);
+        let disk = CacheDisk::new(rings.ring());
+        let packs = SharedPacks::in_memory(&Registry::new()).on_reactor(disk);
+        let services = Rc::new(services(packs));
         let (mut input, mut output) = (Stdin::new(silence_max), Stdout::new(silence_max));
         let fetched = tokio::select! {
             fetched = fetch::serve(&services, call, &mut input, &mut output) => fetched,
@@ -141,7 +154,7 @@ fn serve(arguments: &Arguments, services: Services, call: Call) -> Result<(), St
         Err(FetchError::Child { complaint, .. }) => {
             Err(complaint.strip_prefix("fatal: ").unwrap_or(&complaint).to_owned())
         }
-        Err(FetchError::Pack(_)) => {
+        Err(FetchError::Build(error)) if matches!(*error, BuildError::Died(_)) => {
             eprintln!("error: git upload-pack: git-pack-objects died with error.");
             Err(format!("git upload-pack: {ABORTED}"))
         }

@@ -4,6 +4,8 @@
 //! holds one chunk.
 //! Never here: HTTP, standard input and output, Git.
 
+use super::fetch::Buffers;
+use crate::pack_cache::{self, BuildError, Key, ReadError, Role};
 use crate::reactor::children::{Account, SpawnError};
 use crate::reactor::workers::WorkerError;
 use bytes::Bytes;
@@ -62,6 +64,21 @@ pub trait Output {
     /// Waits while the client is slow.
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>>;
 
+    /// The same for the pieces of one write, which leave `pieces` as they are taken. They are copied
+    /// into buffers, unless the transport can send many pieces at once.
+    fn write_all(
+        &mut self,
+        pieces: &mut Vec<Bytes>,
+        buffers: &Buffers,
+    ) -> impl Future<Output = Result<(), Gone>> {
+        async {
+            while let Some(bytes) = buffers.gather(pieces) {
+                self.write(bytes).await?;
+            }
+            Ok(())
+        }
+    }
+
     /// What a child said on its standard error that the protocol has no place for.
     fn complain(&mut self, text: &[u8]);
 }
@@ -78,6 +95,19 @@ pub struct Summary {
     pub response_bytes: u64,
     /// Why the client was refused, where it was told so in the protocol.
     pub refused: Option<String>,
+    /// The pack that was served last.
+    pub pack: Option<PackServed>,
+}
+
+/// How a pack came to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackServed {
+    /// What the cache calls it, if others may read it.
+    pub key: Option<Key>,
+    /// Whether it was there, or made for this client.
+    pub role: Role,
+    /// Of it.
+    pub bytes: u64,
 }
 
 /// Why a fetch failed.
@@ -107,9 +137,15 @@ pub enum FetchError {
     /// git's pipes failed.
     #[error("talk to git")]
     Pipe(#[source] io::Error),
-    /// `git pack-objects` gave up.
-    #[error("git pack-objects died: {0}")]
-    Pack(ExitStatus),
+    /// The pack was not built.
+    #[error(transparent)]
+    Build(Arc<BuildError>),
+    /// The pack broke off.
+    #[error(transparent)]
+    Stream(ReadError),
+    /// No pack could be begun.
+    #[error(transparent)]
+    Cache(#[from] pack_cache::FetchError),
     /// git gave up.
     #[error("git ended with {status}: {complaint}")]
     Child {
@@ -118,6 +154,20 @@ pub enum FetchError {
         /// The beginning of its standard error.
         complaint: String,
     },
+}
+
+// === impl PackServed ===
+
+impl PackServed {
+    /// As Gitaly logs whether a pack was made for somebody else.
+    pub(crate) fn is_hit(&self) -> &'static str {
+        if self.role == Role::Lead { "false" } else { "true" }
+    }
+
+    /// Bytes that were made for this client.
+    pub(crate) fn generated_bytes(&self) -> Option<u64> {
+        (self.role == Role::Lead).then_some(self.bytes)
+    }
 }
 
 // === impl FetchError ===
@@ -134,7 +184,9 @@ impl FetchError {
             | Self::Workers(_)
             | Self::Spawn(_)
             | Self::Pipe(_)
-            | Self::Pack(_) => false,
+            | Self::Build(_)
+            | Self::Stream(_)
+            | Self::Cache(_) => false,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The doors of the node: what it listens on, and who serves the connections of each.
 
 use crate::config::Config;
+use crate::pack_cache::disk::CacheDisk;
+use crate::pack_cache::{Packs, SharedPacks};
 use crate::reactor::Serve;
-use crate::rpc::Services;
+use crate::reactor::ring::Ring;
 use crate::rpc::gateway::{Gateway, GatewayConfig, GatewayMetrics};
 use crate::rpc::gitaly::{Gitaly, GitalyConfig, GitalyMetrics};
+use crate::rpc::{FetchMetrics, Services};
 use crate::storage::Repositories;
 use gitring_daemon::drain::Drain;
 use gitring_daemon::listener::{self, ListenError, Listener, Peer, Stream};
@@ -12,6 +15,7 @@ use prometheus::Registry;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +34,17 @@ pub(super) struct Listening {
     pub(super) gitaly: Option<SocketAddr>,
 }
 
+/// What calls of one reactor may use, with its way to the packs.
+pub(super) type MakeServices = Arc<dyn Fn(Packs) -> Services + Send + Sync>;
+
 /// What both doors of every reactor are made from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Blueprint {
     gateway: Option<GatewayConfig>,
     gitaly: GitalyConfig,
     repositories: Repositories,
-    services: Services,
+    packs: SharedPacks,
+    services: MakeServices,
     gateway_metrics: GatewayMetrics,
     gitaly_metrics: GitalyMetrics,
 }
@@ -46,6 +54,7 @@ pub(super) struct Blueprint {
 pub(super) struct Doors {
     gateway: Option<Rc<Gateway>>,
     gitaly: Rc<Gitaly>,
+    packs: Packs,
 }
 
 // === impl Listening ===
@@ -87,14 +96,15 @@ impl Blueprint {
     pub(super) fn new(
         config: &Config,
         repositories: Repositories,
-        services: Services,
+        (metrics, services): (&FetchMetrics, MakeServices),
         registry: &Registry,
     ) -> Self {
-        let gateway_metrics = GatewayMetrics::register(registry, &services.metrics);
+        let gateway_metrics = GatewayMetrics::register(registry, metrics);
         Self {
             gateway: config.gateway.clone(),
             gitaly: config.gitaly.clone(),
             repositories,
+            packs: SharedPacks::new(&config.pack_cache, registry),
             services,
             gateway_metrics,
             gitaly_metrics: GitalyMetrics::register(registry),
@@ -102,15 +112,16 @@ impl Blueprint {
     }
 
     /// The doors of the reactor that calls.
-    pub(super) fn build(&self) -> Doors {
-        let services = Rc::new(self.services.clone());
+    pub(super) fn build(&self, ring: Ring) -> Doors {
+        let packs = self.packs.on_reactor(CacheDisk::new(ring));
+        let services = Rc::new((self.services)(packs.clone()));
         let gateway = self.gateway.clone().map(|config| {
             let (repositories, services) = (self.repositories.clone(), Rc::clone(&services));
             Rc::new(Gateway::new(config, repositories, services, self.gateway_metrics.clone()))
         });
         let (repositories, metrics) = (self.repositories.clone(), self.gitaly_metrics.clone());
         let gitaly = Gitaly::new(&self.gitaly, repositories, services, metrics);
-        Doors { gateway, gitaly }
+        Doors { gateway, gitaly, packs }
     }
 }
 
@@ -126,5 +137,10 @@ impl Serve for Doors {
             // Nothing listens for a gateway that is not configured.
             (Door::Gateway, None) => {}
         }
+    }
+
+    /// Clients of other reactors may read what this one makes.
+    async fn finish(self: Rc<Self>) {
+        self.packs.ended().await;
     }
 }

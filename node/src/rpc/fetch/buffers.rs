@@ -1,8 +1,5 @@
-//! Buffers in which packs are framed, reused from one window to the next.
-//!
-//! ```text
-//!   [hhhhh|payload 65,515][hhhhh|payload 65,515] …    one buffer, sent as one piece
-//! ```
+//! Buffers in which packs come from their builder, and in which they are gathered for transports
+//! that cannot send many pieces at once.
 //!
 //! Always true: a buffer is owned by whoever fills or sends it, and comes back when the last
 //! byte of it was sent; at most [`IDLE_MAX`] wait here.
@@ -11,7 +8,7 @@
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Packets of side-band-64k that one buffer holds: four are 256 KiB, one large vectored write.
+/// Packets of side-band-64k that one buffer holds: four are 256 KiB, one large write.
 pub(super) const PACKETS: usize = 4;
 const BUFFER_BYTES: usize = PACKETS * gitring_git::pkt_line::PACKET_BYTES_MAX;
 /// Idle buffers that are kept: 4 MiB.
@@ -38,6 +35,27 @@ impl Buffers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let bytes = idle.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
         Buffer { bytes, home: self.clone() }
+    }
+
+    /// The first of `pieces` as one, as many as a buffer holds; `None` where there are none.
+    pub fn gather(&self, pieces: &mut Vec<Bytes>) -> Option<Bytes> {
+        if pieces.len() < 2 {
+            return pieces.pop();
+        }
+        let (mut buffer, mut filled_bytes) = (self.take(), 0);
+        let mut taken = 0;
+        for piece in &mut *pieces {
+            let room = &mut buffer.bytes()[filled_bytes..];
+            let part = piece.split_to(piece.len().min(room.len()));
+            room[..part.len()].copy_from_slice(&part);
+            filled_bytes += part.len();
+            if !piece.is_empty() {
+                break;
+            }
+            taken += 1;
+        }
+        pieces.drain(..taken);
+        Some(buffer.sent(filled_bytes))
     }
 }
 

@@ -139,6 +139,7 @@ fn record(gateway: &Gateway, parts: &Parts, peer: Peer) -> Record {
         status: 0,
         response_bytes: 0,
         account: None,
+        pack: None,
         error: None,
         complete: false,
         began: Instant::now(),

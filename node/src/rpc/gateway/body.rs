@@ -55,6 +55,10 @@ pub(super) struct FetchBody {
     fetch: Option<Fetch>,
     /// Given before anything else.
     first: Option<Bytes>,
+    /// Given behind everything else.
+    failed: Option<FetchError>,
+    /// Whether the connection had time to send what came before the failure.
+    has_paused: bool,
     progress: Rc<Progress>,
 }
 
@@ -97,7 +101,8 @@ impl FetchBody {
         progress: Rc<Progress>,
         ledger: &mut Ledger,
     ) -> Result<Self, FetchError> {
-        let mut body = Self { chunks, fetch: Some(fetch), first: None, progress };
+        let (first, failed, has_paused) = (None, None, false);
+        let mut body = Self { chunks, fetch: Some(fetch), first, failed, has_paused, progress };
         let first = std::future::poll_fn(|context| body.poll_chunk(context, ledger)).await;
         let first = first.transpose()?.unwrap_or_default();
         body.first = Some(match prefix {
@@ -119,7 +124,7 @@ impl FetchBody {
             let received = self.chunks.poll_recv(context);
             let fetch = match (received, &mut self.fetch) {
                 (Poll::Ready(Some(chunk)), _) => return Poll::Ready(Some(Ok(chunk))),
-                (Poll::Ready(None), None) => return Poll::Ready(None),
+                (Poll::Ready(None), None) => return self.poll_end(context),
                 (Poll::Pending, None) => return Poll::Pending,
                 (Poll::Ready(None) | Poll::Pending, Some(fetch)) => fetch,
             };
@@ -133,14 +138,25 @@ impl FetchBody {
                 }
                 Poll::Ready(Ok(summary)) => {
                     ledger.record.error = summary.refused;
+                    ledger.record.pack = summary.pack;
                     self.fetch = None;
                 }
+                // What it has written before says why.
                 Poll::Ready(Err(error)) => {
                     self.fetch = None;
-                    return Poll::Ready(Some(Err(error)));
+                    self.failed = Some(error);
                 }
             }
         }
+    }
+
+    fn poll_end<T>(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, FetchError>>> {
+        if self.failed.is_some() && !std::mem::replace(&mut self.has_paused, true) {
+            // hyper drops what it has not sent when a body fails, and sends when one has to wait.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.failed.take().map(Err))
     }
 }
 

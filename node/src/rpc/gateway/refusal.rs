@@ -50,6 +50,12 @@ impl Refusal {
             FetchError::Spawn(error @ (SpawnError::Full | SpawnError::Timeout)) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
+            FetchError::Build(error) if error.is_for_lack_of_room() => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            FetchError::Cache(error) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
             FetchError::Workers(error @ WorkerError::Full) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -58,7 +64,8 @@ impl Refusal {
             | FetchError::Config(_)
             | FetchError::Desk(_)
             | FetchError::Pipe(_)
-            | FetchError::Pack(_)
+            | FetchError::Build(_)
+            | FetchError::Stream(_)
             | FetchError::Child { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the fetch failed on the server")
             }

@@ -162,6 +162,7 @@ fn record(parts: &Parts, peer: Peer) -> Record {
         request_bytes: 0,
         response_bytes: 0,
         git_protocol: None,
+        pack: None,
         code: Code::Cancelled,
         error: Some("the client left".into()),
         began: Instant::now(),

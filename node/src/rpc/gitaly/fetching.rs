@@ -7,6 +7,7 @@ use super::target::target;
 use super::{Resources, errors};
 use crate::reactor::children::SpawnError;
 use crate::rpc::wire::{Call, FetchError, Input, Operation, Summary, Version};
+use crate::storage::Opened;
 use bytes::Bytes;
 use gitring_daemon::log;
 use gitring_git::refs::Namespace;
@@ -58,8 +59,13 @@ pub(super) async fn prepare(
     let target = target(context, asked.repository)?;
     let options = options(&asked.git_config_options)?;
     let version = version(resources, context, &asked.git_protocol);
-    let opened = resources.repositories.open(&target.storage, &target.path).await;
-    let opened = opened.map_err(|error| errors::open(&error))?;
+    // Most fetch from what was fetched from a moment ago: no worker has to wake up.
+    let (repositories, glances) = (&resources.repositories, &resources.glances);
+    let (storage, path) = (&target.storage, &target.path);
+    let opened = match repositories.at_once(glances, storage, path, Opened::clone).await {
+        Some(opened) => opened,
+        None => repositories.open(storage, path).await.map_err(|error| errors::open(&error))?,
+    };
     Ok(Call {
         repository: opened.repository,
         snapshot: opened.snapshot,
@@ -137,7 +143,9 @@ pub(super) fn told(error: &FetchError) -> String {
         | FetchError::Workers(_)
         | FetchError::Spawn(_)
         | FetchError::Pipe(_)
-        | FetchError::Pack(_) => error.to_string(),
+        | FetchError::Build(_)
+        | FetchError::Stream(_)
+        | FetchError::Cache(_) => error.to_string(),
     }
 }
 
@@ -153,7 +161,10 @@ pub(super) fn failure(code: Code, error: &FetchError) -> Status {
             Status::deadline_exceeded("waiting for negotiation: context deadline exceeded")
         }
         FetchError::Workers(error) => errors::workers(error),
-        FetchError::Spawn(SpawnError::Full | SpawnError::Timeout) => errors::limited(said()),
+        FetchError::Spawn(SpawnError::Full | SpawnError::Timeout) | FetchError::Cache(_) => {
+            errors::limited(said())
+        }
+        FetchError::Build(error) if error.is_for_lack_of_room() => errors::limited(said()),
         // For one because the repository, where it was to run, is gone.
         FetchError::Spawn(SpawnError::Io { .. })
         | FetchError::Input(_)
@@ -161,7 +172,8 @@ pub(super) fn failure(code: Code, error: &FetchError) -> Status {
         | FetchError::Config(_)
         | FetchError::Desk(_)
         | FetchError::Pipe(_)
-        | FetchError::Pack(_)
+        | FetchError::Build(_)
+        | FetchError::Stream(_)
         | FetchError::Child { .. } => Status::new(code, said()),
     }
 }

@@ -141,7 +141,9 @@ fn failure(error: FetchError) -> Status {
         | FetchError::Desk(_)
         | FetchError::Workers(_)
         | FetchError::Pipe(_)
-        | FetchError::Pack(_)
+        | FetchError::Build(_)
+        | FetchError::Stream(_)
+        | FetchError::Cache(_)
         | FetchError::Child { .. } => errors::internal(SUBCMD, &error),
     }
 }

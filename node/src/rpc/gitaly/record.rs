@@ -5,6 +5,7 @@ use super::call::Called;
 use super::client::{Client, known};
 use crate::reactor::children::Account;
 use crate::rpc::access_log::{cost, millis, whole_millis};
+use crate::rpc::wire::{PackServed, Summary};
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
 use gitring_proto::gitaly::Repository;
@@ -28,6 +29,8 @@ pub(super) struct Record {
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) git_protocol: Option<&'static str>,
+    /// The pack that a fetch was served.
+    pub(super) pack: Option<PackServed>,
     /// Until the call has ended: nobody waits for it any more.
     pub(super) code: Code,
     pub(super) error: Option<Cow<'static, str>>,
@@ -106,7 +109,7 @@ macro_rules! last_line {
     ($level:expr, $record:expr) => {{
         let record: &Record = $record;
         let cost = cost(&record.account);
-        let of = cost.as_ref();
+        let (of, pack) = (cost.as_ref(), record.pack.as_ref());
         let usage = of.filter(|cost| cost.started > 0).map(|cost| &cost.usage);
         let kind = if record.called.is_unary { "unary" } else { "streaming" };
         let code = name(record.code);
@@ -117,6 +120,10 @@ macro_rules! last_line {
             grpc.response.payload_bytes = record.response_bytes,
             feature_flags = record.client.feature_flags.as_deref(),
             git_protocol = record.git_protocol,
+            pack_objects_cache.key = pack.and_then(|pack| pack.key).map(|key| key.to_string()),
+            pack_objects_cache.hit = pack.map(PackServed::is_hit),
+            pack_objects_cache.served_bytes = pack.map(|pack| pack.bytes),
+            pack_objects_cache.generated_bytes = pack.and_then(PackServed::generated_bytes),
             command.count = usage.and(of).map(|cost| u64::from(cost.started)),
             command.cpu_time_ms = usage.map(|usage| whole_millis(usage.user + usage.system)),
             command.user_time_ms = usage.map(|usage| whole_millis(usage.user)),
@@ -146,6 +153,12 @@ impl Record {
 
     /// Gitaly's line on a fetch that has ended well: the SHA-1 of the request, where it is one
     /// body, and how many bytes git answered.
+    pub(super) fn fetched(&mut self, request_sha: Option<&str>, summary: Summary) {
+        self.pack = summary.pack;
+        self.tell_details(request_sha, summary.response_bytes);
+    }
+
+    /// The same line, of anything that git answered.
     pub(super) fn tell_details(&self, request_sha: Option<&str>, response_bytes: u64) {
         line!(
             tracing::Level::INFO,

@@ -7,6 +7,7 @@
 
 use super::context::Context;
 use super::pieces::STALL_MAX;
+use crate::rpc::fetch::Buffers;
 use crate::rpc::wire::{FetchError, Gone, Input, Output};
 use bytes::Bytes;
 use gitring_daemon::sidechannel::{self, OPENING_MAX, Reader, ServerEnd, Writer};
@@ -51,6 +52,8 @@ pub(super) struct HttpOutput<'a>(pub(super) Writer<'a>);
 #[derive(Debug)]
 pub(super) struct SshOutput<'a> {
     writer: Writer<'a>,
+    /// In front of a full packet of standard output, which most are.
+    full_header: Bytes,
     /// Headers and payloads of one write, in turn.
     framed: Vec<Bytes>,
     complaint: Vec<u8>,
@@ -115,6 +118,10 @@ impl Output for HttpOutput<'_> {
         in_time(self.0.write(bytes)).await
     }
 
+    async fn write_all(&mut self, pieces: &mut Vec<Bytes>, _: &Buffers) -> Result<(), Gone> {
+        in_time(self.0.write_all(pieces)).await
+    }
+
     fn complain(&mut self, text: &[u8]) {
         tracing::warn!("git: {}", String::from_utf8_lossy(text).trim_end());
     }
@@ -124,7 +131,9 @@ impl Output for HttpOutput<'_> {
 
 impl<'a> SshOutput<'a> {
     pub(super) fn new(writer: Writer<'a>) -> Self {
-        Self { writer, framed: Vec::new(), complaint: Vec::new() }
+        let full_header = sideband::header(Band::Data, Width::Large.payload_bytes_max());
+        let full_header = Bytes::copy_from_slice(&full_header);
+        Self { writer, full_header, framed: Vec::new(), complaint: Vec::new() }
     }
 
     /// Sends what was complained about last.
@@ -134,12 +143,32 @@ impl<'a> SshOutput<'a> {
     }
 
     /// Payloads are not copied: a header goes before each.
-    fn frame(&mut self, band: Band, mut bytes: Bytes) {
-        while !bytes.is_empty() {
-            let payload = bytes.split_to(bytes.len().min(Width::Large.payload_bytes_max()));
-            let header = sideband::header(band, payload.len());
-            self.framed.push(Bytes::copy_from_slice(&header));
-            self.framed.push(payload);
+    fn frame(&mut self, band: Band, bytes: Bytes) {
+        self.frame_all(band, &mut vec![bytes]);
+    }
+
+    /// The same for pieces; several of them make one packet.
+    fn frame_all(&mut self, band: Band, pieces: &mut Vec<Bytes>) {
+        let mut left_bytes: usize = pieces.iter().map(Bytes::len).sum();
+        let mut packet_bytes = 0;
+        for mut piece in pieces.drain(..) {
+            while !piece.is_empty() {
+                if packet_bytes == 0 {
+                    packet_bytes = left_bytes.min(Width::Large.payload_bytes_max());
+                    self.framed.push(self.header(band, packet_bytes));
+                }
+                let payload = piece.split_to(piece.len().min(packet_bytes));
+                packet_bytes -= payload.len();
+                left_bytes -= payload.len();
+                self.framed.push(payload);
+            }
+        }
+    }
+
+    fn header(&self, band: Band, payload_bytes: usize) -> Bytes {
+        match (band, payload_bytes == Width::Large.payload_bytes_max()) {
+            (Band::Data, true) => self.full_header.clone(),
+            _ => Bytes::copy_from_slice(&sideband::header(band, payload_bytes)),
         }
     }
 
@@ -157,6 +186,12 @@ impl Output for SshOutput<'_> {
     async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
         self.frame_complaint();
         self.frame(Band::Data, bytes);
+        self.send().await
+    }
+
+    async fn write_all(&mut self, pieces: &mut Vec<Bytes>, _: &Buffers) -> Result<(), Gone> {
+        self.frame_complaint();
+        self.frame_all(Band::Data, pieces);
         self.send().await
     }
 

@@ -110,8 +110,7 @@ async fn upload_pack(
         }
     };
     if let Some(summary) = summary {
-        let record = context.record.borrow();
-        record.tell_details(request_sha.as_deref(), summary.response_bytes);
+        context.record.borrow_mut().fetched(request_sha.as_deref(), summary);
     }
     closed.map_err(|error| Status::internal(format!("close sidechannel connection: {error}")))?;
     let statistics = negotiation.statistics();

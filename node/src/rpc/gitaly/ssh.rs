@@ -91,7 +91,7 @@ async fn upload_pack_with_sidechannel(
     negotiation.count(&resources.negotiations.ssh);
     let closed = sidechannels::close(end, &served).await;
     let summary = served.map_err(|error| fetching::ssh_failure(&error))?;
-    context.record.borrow().tell_details(None, summary.response_bytes);
+    context.record.borrow_mut().fetched(None, summary);
     closed.map_err(|error| Status::internal(format!("close sidechannel: {error}")))?;
     let statistics = negotiation.counted();
     Ok(Response::new(SshUploadPackWithSidechannelResponse {
@@ -140,7 +140,7 @@ async fn stream_pack(
     input.negotiation.count(&resources.negotiations.ssh);
     match served {
         Ok(summary) => {
-            context.record.borrow().tell_details(None, summary.response_bytes);
+            context.record.borrow_mut().fetched(None, summary);
             let gone =
                 |gone: crate::rpc::wire::Gone| fetching::failure(Code::Internal, &gone.into());
             output.finish().await.map(drop).map_err(gone)

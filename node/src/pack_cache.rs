@@ -1,0 +1,266 @@
+//! The pack cache: identical packs are made once and read by all who want them.
+//!
+//! ```text
+//!   fetch(key) ──► Hit, Join ─────────────► Stream ◄── the key's file
+//!              └─► Lead: a production, which belongs to the reactor, not to the client
+//! ```
+//!
+//! Always true:
+//! - a production goes on as long as anybody reads what it makes, and ends when nobody does;
+//! - the bytes kept are the bare pack: progress, side-bands and packets are made on the way out.
+//!
+//! Never here: which objects a pack holds, how it is built or framed; HTTP, gRPC.
+
+pub mod building;
+pub mod disk;
+mod metrics;
+mod productions;
+pub(crate) mod settings;
+
+pub use self::building::{BuildError, Building};
+pub use self::settings::PackCacheConfig;
+pub use gitring_streamcache::{FetchError, Key, Note, ReadError};
+
+use self::building::Buildings;
+use self::disk::CacheDisk;
+use self::metrics::Metrics;
+use self::productions::Productions;
+use bytes::Bytes;
+use gitring_streamcache::{Cache, Fetch, Index, Lead, Reader, WriteError};
+use prometheus::Registry;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The packs of a process: what its reactors share.
+#[derive(Clone)]
+pub struct SharedPacks {
+    index: Arc<Index<CacheDisk>>,
+    buildings: Buildings,
+    metrics: Metrics,
+    /// Whether a reactor keeps house already.
+    kept: Arc<AtomicBool>,
+}
+
+/// One reactor's way to the packs.
+#[derive(Clone)]
+pub struct Packs {
+    cache: Cache<CacheDisk>,
+    buildings: Buildings,
+    metrics: Metrics,
+    productions: Rc<Productions>,
+}
+
+/// What a lookup came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The pack is there.
+    Hit,
+    /// It is being made for somebody else.
+    Join,
+    /// It is made for whoever asked.
+    Lead,
+}
+
+/// What a pack is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// By the cache.
+    pub key: Key,
+    /// In the log: one line about what the key was made of.
+    pub request: String,
+}
+
+/// A pack on its way to one client.
+pub struct Stream {
+    reader: Reader<CacheDisk>,
+    /// How it comes into being.
+    pub building: Arc<Building>,
+    /// What the lookup came to.
+    pub role: Role,
+    /// `None`: nobody else can read it.
+    named: Option<Named>,
+    metrics: Metrics,
+}
+
+/// The side of a stream that makes it.
+pub struct Producer {
+    lead: Lead<CacheDisk>,
+    /// What readers are told meanwhile.
+    pub building: Arc<Building>,
+}
+
+// === impl SharedPacks ===
+
+impl SharedPacks {
+    /// The cache of a node. Nothing is touched before a reactor keeps house.
+    pub fn new(config: &PackCacheConfig, registry: &Registry) -> Self {
+        let metrics = Metrics::register(registry, config);
+        let observer = Arc::new(metrics.clone());
+        let index = Index::new(config.directory.clone(), config.limits(), observer);
+        let index = Arc::new(index);
+        metrics.watch(registry, &index);
+        Self::around(index, metrics, false)
+    }
+
+    /// For a process that serves one client: every pack lives in memory and is gone with it.
+    pub fn in_memory(registry: &Registry) -> Self {
+        let config = PackCacheConfig::in_memory();
+        let metrics = Metrics::register(registry, &config);
+        let index = Index::in_memory(config.limits(), Arc::new(metrics.clone()));
+        Self::around(Arc::new(index), metrics, true)
+    }
+
+    fn around(index: Arc<Index<CacheDisk>>, metrics: Metrics, is_kept: bool) -> Self {
+        let kept = Arc::new(AtomicBool::new(is_kept));
+        Self { index, buildings: Buildings::default(), metrics, kept }
+    }
+
+    /// The way of the reactor that calls; the first one keeps house.
+    pub fn on_reactor(&self, disk: CacheDisk) -> Packs {
+        let cache = Cache::new(Arc::clone(&self.index), disk);
+        let productions = Rc::new(Productions::default());
+        if !self.kept.swap(true, Ordering::SeqCst) {
+            let house = cache.clone();
+            productions.keep(async move { house.keep_house().await });
+        }
+        let (buildings, metrics) = (self.buildings.clone(), self.metrics.clone());
+        Packs { cache, buildings, metrics, productions }
+    }
+}
+
+// === impl Packs ===
+
+impl Packs {
+    /// The pack named `key`. If nobody makes it, `produce` does, as a task of this reactor.
+    ///
+    /// # Errors
+    /// Where too many are being made.
+    pub async fn fetch<P: Future<Output = ()> + 'static>(
+        &self,
+        named: Named,
+        note: impl FnOnce() -> Note,
+        produce: impl FnOnce(Producer) -> P,
+    ) -> Result<Stream, FetchError> {
+        let (reader, building, role) = match self.cache.fetch(named.key, note).await? {
+            Fetch::Hit(reader) => (reader, Arc::default(), Role::Hit),
+            Fetch::Join(reader) => (reader, self.buildings.find(&named.key), Role::Join),
+            Fetch::Lead(lead, reader) => {
+                let (building, site) = self.buildings.begin(named.key);
+                self.begin(lead, &building, site, produce);
+                (reader, building, Role::Lead)
+            }
+        };
+        let (named, metrics) = (Some(named), self.metrics.clone());
+        Ok(Stream { reader, building, role, named, metrics })
+    }
+
+    /// A pack that nobody else may read.
+    ///
+    /// # Errors
+    /// Where too many are being made.
+    pub async fn alone<P: Future<Output = ()> + 'static>(
+        &self,
+        produce: impl FnOnce(Producer) -> P,
+    ) -> Result<Stream, FetchError> {
+        let (lead, reader) = self.cache.alone().await?;
+        let building = Arc::default();
+        self.begin(lead, &building, (), produce);
+        let (role, named, metrics) = (Role::Lead, None, self.metrics.clone());
+        Ok(Stream { reader, building, role, named, metrics })
+    }
+
+    /// Begins the task that makes a pack; `site` is held until it ends.
+    fn begin<P: Future<Output = ()> + 'static>(
+        &self,
+        lead: Lead<CacheDisk>,
+        building: &Arc<Building>,
+        site: impl Sized + 'static,
+        produce: impl FnOnce(Producer) -> P,
+    ) {
+        let producing = produce(Producer { lead, building: Arc::clone(building) });
+        self.productions.begin(async move {
+            producing.await;
+            drop(site);
+        });
+    }
+
+    /// Returns once nothing is made any more.
+    pub async fn ended(&self) {
+        self.productions.ended().await;
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// The next bytes, `bytes_max` at most; `None` at the end of the whole pack. May be dropped and
+    /// asked again.
+    pub async fn read(&mut self, bytes_max: usize) -> Result<Option<Bytes>, ReadError> {
+        self.reader.read(bytes_max).await
+    }
+
+    /// Bytes that were read so far.
+    pub fn position(&self) -> u64 {
+        self.reader.position()
+    }
+
+    /// Those who read the same pack now, this one included.
+    pub fn readers(&self) -> usize {
+        self.reader.readers()
+    }
+
+    /// The name of what is read, if it has one.
+    pub fn key(&self) -> Option<Key> {
+        self.named.as_ref().map(|named| named.key)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.metrics.served(self.named.as_ref(), self.reader.position(), self.role);
+    }
+}
+
+// === impl Producer ===
+
+impl Producer {
+    /// Appends to the pack; waits while nobody has read enough of it.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
+    pub async fn write(&mut self, data: Bytes) -> Result<(), WriteError> {
+        self.lead.write(data).await
+    }
+
+    /// Returns once nobody reads any more.
+    pub async fn abandoned(&self) {
+        self.lead.abandoned().await;
+    }
+
+    /// The pack is whole.
+    pub async fn finish(self) {
+        self.lead.finish().await;
+    }
+
+    /// There will be no pack.
+    pub fn fail(self, error: BuildError) {
+        let error = Arc::new(error);
+        let reason = error.to_string().into();
+        self.building.failed(error);
+        self.lead.fail(reason);
+    }
+}
+
+impl fmt::Debug for SharedPacks {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SharedPacks").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Packs {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Packs").finish_non_exhaustive()
+    }
+}
