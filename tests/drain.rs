@@ -28,7 +28,15 @@ fn node_with_open_clone() -> (Node, TcpStream) {
     let body = request(&[&head[..], &[&want, "done", "flush"]].concat());
     let stream = http::open_upload_pack(node.gateway(), "heavy.git", &body);
     let mut first = [0; 1];
-    stream.peek(&mut first).expect("the answer begins");
+    // signal(7): a socket with a time-out is interrupted by any signal, as of a child.
+    let interrupted = |peeked: &std::io::Result<usize>| {
+        peeked.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted)
+    };
+    let mut peeked = stream.peek(&mut first);
+    while interrupted(&peeked) {
+        peeked = stream.peek(&mut first);
+    }
+    peeked.expect("the answer begins");
     (node, stream)
 }
 

@@ -7,7 +7,7 @@
 //!
 //! Never here: bytes on the wire; `protocol` compares those.
 
-mod scenarios;
+pub(crate) mod scenarios;
 
 use gitring_tests::client::{Client, Served};
 use gitring_tests::git;
@@ -20,7 +20,7 @@ use gitring_tests::stock_http::StockHttp;
 use scenarios::{ALL, SHAPED, Scenario, UNBORN};
 
 /// A node whose storage holds `varied.git`, and `grown.git`, which is the same with later work.
-fn node_with(kind: Kind) -> Node {
+pub(crate) fn node_with(kind: Kind) -> Node {
     let node = Node::start();
     let varied = Repository::create(&node.storage(), "varied", kind);
     varied.allow_everything();
@@ -52,7 +52,7 @@ fn check(node: &Node, version: u8, scenarios: &[Scenario]) {
 }
 
 /// Runs a scenario with both servers; the error says what differs.
-fn compare(
+pub(crate) fn compare(
     scenario: &Scenario,
     version: u8,
     stock: Served<'_>,

@@ -12,6 +12,7 @@ mod drain;
 mod fetch;
 mod gitaly;
 mod hostile;
+mod pack_cache;
 mod protocol;
 mod stdio_environment;
 mod tidy;

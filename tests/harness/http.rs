@@ -110,6 +110,8 @@ pub fn drain(stream: &mut TcpStream, pause: Duration, stop: impl Fn() -> bool) -
     let (mut buffer, mut total) = (vec![0; 64 * 1024], 0);
     while !stop() {
         match stream.read(&mut buffer) {
+            // signal(7): a socket with a time-out is interrupted by any signal, as of a child.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => break,
             Ok(read) => total += read as u64,
         }

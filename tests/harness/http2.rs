@@ -7,6 +7,8 @@
 
 use std::io::{self, Read};
 
+use crate::yamux::fill;
+
 /// What a client sends first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -110,13 +112,8 @@ pub fn split(bytes: &mut Vec<u8>) -> Option<Frame> {
 /// If the connection breaks, or nothing comes for as long as its time-out allows.
 pub fn read(socket: &mut impl Read) -> io::Result<Option<Frame>> {
     let mut bytes = vec![0; 9];
-    let mut filled = 0;
-    while filled < 9 {
-        match socket.read(&mut bytes[filled..])? {
-            0 if filled == 0 => return Ok(None),
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            more => filled += more,
-        }
+    if !fill(socket, &mut bytes)? {
+        return Ok(None);
     }
     let length = usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
     bytes.resize(9 + length, 0);

@@ -4,11 +4,12 @@
 //! Always true:
 //! - The value exists only once all its ports accept connections.
 //! - Dropping it kills and reaps the node.
+//! - `GITRING_TEST_IO_URING`, if set, is what a node's `[runtime] io_uring` says by default.
 //! - Every git that the node starts leaves a line in a file, so they can be counted.
 //!
 //! Never here: a node in this process; tests meet the program that users run.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,10 +29,25 @@ const START_ATTEMPTS: usize = 5;
 /// A node and its temporary folder.
 #[derive(Debug)]
 pub struct Node {
-    folder: TempDir,
+    plan: Plan,
     child: Child,
     ports: Ports,
 }
+
+/// What a node is started with, once or again.
+#[derive(Debug)]
+struct Plan {
+    folder: TempDir,
+    storage: PathBuf,
+    /// A program and its arguments that become the node.
+    launcher: Vec<String>,
+    /// The end of the configuration.
+    more: String,
+}
+
+/// While it is held, no `git pack-objects` of the node begins its work.
+#[derive(Debug)]
+pub struct Held(PathBuf);
 
 /// Where a node listens.
 #[derive(Debug, Clone, Copy)]
@@ -67,16 +83,45 @@ impl Node {
 
     /// Starts a node with more lines of TOML at the end of its configuration.
     pub fn start_with(more: &str) -> Self {
+        Self::start_under(&[], more)
+    }
+
+    /// As [`Self::start_with`], by way of a program that becomes the node: `unshare -m …`.
+    pub fn start_under(launcher: &[String], more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::create_dir(folder.path().join("storage")).expect("a fresh folder is empty");
-        fs::create_dir(folder.path().join("run")).expect("a fresh folder is empty");
-        write_counting_git(folder.path());
-        Self::start_in(folder, more)
+        let storage = folder.path().join("storage");
+        fs::create_dir(&storage).expect("a fresh folder is empty");
+        Plan { folder, storage, launcher: launcher.to_vec(), more: more.to_owned() }.start()
+    }
+
+    /// Starts another node over the storage of this one.
+    pub fn start_beside(&self, more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Plan { folder, storage: self.storage(), launcher: Vec::new(), more: more.to_owned() }
+            .start()
+    }
+
+    /// Kills the node at once, as a crash does. Its children are left to themselves.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Starts a node that has ended again: the same configuration, other ports.
+    pub fn restart(&mut self) {
+        (self.child, self.ports) = self.plan.run();
+    }
+
+    /// Holds up every pack that is built from now on.
+    pub fn hold_packs(&self) -> Held {
+        let path = self.plan.held();
+        fs::write(&path, "").expect("a file can be written");
+        Held(path)
     }
 
     /// The folder of the storage `default`.
     pub fn storage(&self) -> PathBuf {
-        self.folder.path().join("storage")
+        self.plan.storage.clone()
     }
 
     /// The URL of a repository of the storage.
@@ -96,7 +141,7 @@ impl Node {
 
     /// The unix socket for Gitaly's clients.
     pub fn socket_path(&self) -> PathBuf {
-        self.folder.path().join("gitaly.socket")
+        self.plan.folder.path().join("gitaly.socket")
     }
 
     /// Where the metrics are.
@@ -116,19 +161,22 @@ impl Node {
 
     /// First arguments of every git process that the node has started for its clients, one a line.
     pub fn children_log(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("children")).unwrap_or_default();
-        // Which git it is, the node asks first, for itself.
-        log.strip_prefix("version\n").unwrap_or(&log).to_owned()
+        let log = self.plan.folder.path().join("children");
+        let log = fs::read_to_string(log).unwrap_or_default();
+        // Which git it is, a node asks first, for itself.
+        let mut lines: Vec<_> = log.lines().filter(|line| *line != "version").collect();
+        lines.push("");
+        lines.join("\n")
     }
 
     /// The correlation ids that these found in their environment, one a line.
     pub fn children_correlation_ids(&self) -> String {
-        fs::read_to_string(self.folder.path().join("correlation_ids")).unwrap_or_default()
+        fs::read_to_string(self.plan.folder.path().join("correlation_ids")).unwrap_or_default()
     }
 
     /// What the node has logged so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.plan.log()
     }
 
     /// Waits until the node ends by itself.
@@ -151,23 +199,83 @@ impl Node {
         let ended = self.child.try_wait().expect("a child can be waited for");
         assert!(ended.is_none(), "the node ended with {ended:?}\n{}", self.log());
     }
+}
 
-    fn start_in(folder: TempDir, more: &str) -> Self {
+// === impl Plan ===
+
+impl Plan {
+    fn start(self) -> Node {
+        let folder = self.folder.path();
+        fs::create_dir(folder.join("run")).expect("a fresh folder is empty");
+        write_counting_git(folder);
+        let (child, ports) = self.run();
+        Node { plan: self, child, ports }
+    }
+
+    fn run(&self) -> (Child, Ports) {
+        let config = self.folder.path().join("config.toml");
         for _ in 0..START_ATTEMPTS {
             let ports = Ports::free();
-            let config = folder.path().join("config.toml");
-            fs::write(&config, configuration(folder.path(), ports, more))
-                .expect("the configuration can be written");
-            let mut child = spawn(&config, &folder.path().join("log"));
+            fs::write(&config, self.configuration(ports)).expect("the configuration is written");
+            let mut child = self.spawn(&config);
             let doors = [ports.gateway, ports.gitaly, ports.metrics];
             if doors.into_iter().all(|door| accepts(&mut child, door)) {
-                return Self { folder, child, ports };
+                return (child, ports);
             }
             drop(child.kill());
             drop(child.wait());
         }
-        let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-        panic!("the node does not accept connections\n{log}");
+        panic!("the node does not accept connections\n{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The file that holds up packs while it is there.
+    fn held(&self) -> PathBuf {
+        self.folder.path().join("held")
+    }
+
+    fn spawn(&self, config: &Path) -> Child {
+        let program = program();
+        let mut command = match self.launcher.split_first() {
+            None => Command::new(program),
+            Some((launcher, arguments)) => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(program);
+                command
+            }
+        };
+        git::close_environment(&mut command);
+        let log = self.folder.path().join("log");
+        let log = OpenOptions::new().create(true).append(true).open(log);
+        let stdout = log.expect("the log can be opened");
+        let stderr = stdout.try_clone().expect("a file can be cloned");
+        command.arg("serve").arg(config).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command.spawn().expect("the node can be started")
+    }
+
+    fn configuration(&self, ports: Ports) -> String {
+        let (folder, storage) = (self.folder.path().display(), self.storage.display());
+        let Ports { gateway, gitaly, metrics } = ports;
+        let mut more = self.more.clone();
+        let io_uring = std::env::var("GITRING_TEST_IO_URING");
+        if let Some(io_uring) = io_uring.ok().filter(|_| !more.contains("io_uring = ")) {
+            let line = format!("[runtime]\nio_uring = \"{io_uring}\"\n");
+            more = match more.contains("[runtime]\n") {
+                true => more.replacen("[runtime]\n", &line, 1),
+                false => line + &more,
+            };
+        }
+        format!(
+            "runtime_dir = \"{folder}/run\"\nlisten_addr = \"{gitaly}\"\n\
+             socket_path = \"{folder}/gitaly.socket\"\nprometheus_listen_addr = \"{metrics}\"\n\
+             graceful_restart_timeout = \"10s\"\n\n\
+             [[storage]]\nname = \"default\"\npath = \"{storage}\"\n\n\
+             [git]\nbin_path = \"{folder}/git\"\n\n[logging]\nformat = \"json\"\n\
+             level = \"info\"\n\n[gateway]\nlisten_addr = \"{gateway}\"\n\n{more}"
+        )
     }
 }
 
@@ -184,9 +292,17 @@ impl Ports {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
-        let children = process::children(self.child.id());
+        // The number of one that has ended may be another's by now.
+        let runs = matches!(self.child.try_wait(), Ok(None));
+        let children = if runs { process::children(self.child.id()) } else { Vec::new() };
         drop(self.child.kill());
         drop(self.child.wait());
         // Children end with their pipes; what does not must not outlive the test.
@@ -196,15 +312,6 @@ impl Drop for Node {
             drop(Command::new("sh").arg("-c").arg(format!("kill -KILL {child} 2>&-")).status());
         }
     }
-}
-
-fn spawn(config: &Path, log: &Path) -> Child {
-    let mut command = Command::new(program());
-    git::close_environment(&mut command);
-    let stdout = File::create(log).expect("the log can be created");
-    let stderr = stdout.try_clone().expect("a file can be cloned");
-    command.arg("serve").arg(config).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-    command.spawn().expect("the node can be started")
 }
 
 /// Whether an address accepts before the node ends or the time is over.
@@ -222,25 +329,14 @@ fn accepts(child: &mut Child, address: SocketAddr) -> bool {
     false
 }
 
-fn configuration(folder: &Path, ports: Ports, more: &str) -> String {
-    let folder = folder.display();
-    let Ports { gateway, gitaly, metrics } = ports;
-    format!(
-        "runtime_dir = \"{folder}/run\"\nlisten_addr = \"{gitaly}\"\n\
-         socket_path = \"{folder}/gitaly.socket\"\nprometheus_listen_addr = \"{metrics}\"\n\
-         graceful_restart_timeout = \"10s\"\n\n\
-         [[storage]]\nname = \"default\"\npath = \"{folder}/storage\"\n\n\
-         [git]\nbin_path = \"{folder}/git\"\n\n[logging]\nformat = \"json\"\nlevel = \"info\"\n\n\
-         [gateway]\nlisten_addr = \"{gateway}\"\n\n{more}"
-    )
-}
-
-/// A git that notes its arguments before it becomes the real one.
+/// A git that notes its arguments before it becomes the real one; packs wait while they are held.
 fn write_counting_git(folder: &Path) {
     let (path, git, folder) = (folder.join("git"), git::program(), folder.display());
     let script = format!(
         "#!/bin/sh\necho \"$*\" >>'{folder}/children'\n\
          test -z \"$CORRELATION_ID\" || echo \"$CORRELATION_ID\" >>'{folder}/correlation_ids'\n\
+         case \" $* \" in *\" pack-objects \"*)\n\
+         while [ -e '{folder}/held' ]; do sleep 0.02; done ;;\nesac\n\
          exec '{}' \"$@\"\n",
         git.display()
     );

@@ -27,6 +27,14 @@ pub struct StockHttp {
     accepting: Option<JoinHandle<()>>,
 }
 
+/// What is served, and how.
+#[derive(Debug, Clone)]
+struct Site {
+    storage: PathBuf,
+    /// `key=value`
+    settings: Vec<String>,
+}
+
 /// The parts of a request that CGI passes on (RFC 3875, section 4.1).
 struct Request {
     method: String,
@@ -40,11 +48,17 @@ struct Request {
 impl StockHttp {
     /// Serves the repositories below `storage`.
     pub fn start(storage: &Path) -> Self {
+        Self::start_with(storage, &[])
+    }
+
+    /// The same with configuration that repositories cannot set, as `key`, `value`.
+    pub fn start_with(storage: &Path, settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let stop = Arc::new(AtomicBool::new(false));
-        let (storage, stopped) = (storage.to_owned(), Arc::clone(&stop));
-        let accepting = std::thread::spawn(move || accept(&listener, &storage, &stopped));
+        let (site, stopped) = (Site { storage: storage.to_owned(), settings }, Arc::clone(&stop));
+        let accepting = std::thread::spawn(move || accept(&listener, &site, &stopped));
         Self { address, stop, accepting: Some(accepting) }
     }
 
@@ -70,20 +84,20 @@ impl Drop for StockHttp {
     }
 }
 
-fn accept(listener: &TcpListener, storage: &Path, stop: &AtomicBool) {
+fn accept(listener: &TcpListener, site: &Site, stop: &AtomicBool) {
     for stream in listener.incoming().flatten() {
         if stop.load(Ordering::SeqCst) {
             return;
         }
-        let storage: PathBuf = storage.to_owned();
+        let site = site.clone();
         // A client that goes away ends its own request only.
-        std::thread::spawn(move || drop(serve(stream, &storage)));
+        std::thread::spawn(move || drop(serve(stream, &site)));
     }
 }
 
-fn serve(mut stream: TcpStream, storage: &Path) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, site: &Site) -> std::io::Result<()> {
     let request = read_request(&mut BufReader::new(stream.try_clone()?))?;
-    let output = git::feed(backend(&request, storage), &request.body);
+    let output = git::feed(backend(&request, site), &request.body);
     let end = output.stdout.windows(4).position(|window| window == b"\r\n\r\n");
     let end = end.ok_or_else(|| std::io::Error::other("http-backend wrote no head"))?;
     let head = String::from_utf8_lossy(&output.stdout[..end]);
@@ -121,12 +135,12 @@ fn read_request(stream: &mut impl BufRead) -> std::io::Result<Request> {
     Ok(request)
 }
 
-fn backend(request: &Request, storage: &Path) -> Command {
+fn backend(request: &Request, site: &Site) -> Command {
     let mut command = Command::new(git::program());
     git::close_environment(&mut command);
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-    command.arg("http-backend");
-    command.env("GIT_PROJECT_ROOT", storage).env("GIT_HTTP_EXPORT_ALL", "1");
+    command.args(site.settings.iter().flat_map(|setting| ["-c", setting])).arg("http-backend");
+    command.env("GIT_PROJECT_ROOT", &site.storage).env("GIT_HTTP_EXPORT_ALL", "1");
     command.env("PATH_INFO", path).env("QUERY_STRING", query);
     command.env("REQUEST_METHOD", &request.method).env("REMOTE_ADDR", "127.0.0.1");
     command.env("CONTENT_LENGTH", request.body.len().to_string());

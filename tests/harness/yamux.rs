@@ -76,13 +76,8 @@ pub fn data(flags: u16, id: u32, data: &[u8]) -> Vec<u8> {
 /// If the connection breaks, or nothing comes for as long as its time-out allows.
 pub fn read(socket: &mut impl Read) -> io::Result<Option<Frame>> {
     let mut head = [0; 12];
-    let mut filled = 0;
-    while filled < head.len() {
-        match socket.read(&mut head[filled..])? {
-            0 if filled == 0 => return Ok(None),
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            more => filled += more,
-        }
+    if !fill(socket, &mut head)? {
+        return Ok(None);
     }
     let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
     let (kind, flags) = (head[1], u16::from_be_bytes([head[2], head[3]]));
@@ -90,6 +85,25 @@ pub fn read(socket: &mut impl Read) -> io::Result<Option<Frame>> {
     let mut data = vec![0; if kind == DATA { length as usize } else { 0 }];
     socket.read_exact(&mut data)?;
     Ok(Some(Frame { kind, flags, id, length, data }))
+}
+
+/// Fills `head`; false if the connection ends in front of it.
+///
+/// # Errors
+/// As [`read`], and if the connection ends within it.
+pub(crate) fn fill(socket: &mut impl Read, head: &mut [u8]) -> io::Result<bool> {
+    let mut filled = 0;
+    while filled < head.len() {
+        match socket.read(&mut head[filled..]) {
+            Ok(0) if filled == 0 => return Ok(false),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(more) => filled += more,
+            // signal(7): a socket with a time-out is interrupted by any signal, as of a child.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 // === impl Connection ===
