@@ -5,10 +5,16 @@
 //! Never here: repositories of users, but for the one that a clone's CPU may be measured with.
 
 pub mod clone_cpu;
+pub mod herd;
+pub mod hit;
+pub mod hit_small;
 pub mod in_flight;
+pub mod keys;
 pub mod list_refs;
+pub mod plain_send;
 pub mod ref_updates;
 pub mod sidechannel;
+pub mod slow_hits;
 pub mod spawns;
 pub mod unary;
 

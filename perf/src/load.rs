@@ -16,6 +16,7 @@ mod call;
 mod clients;
 mod exchange;
 pub mod figures;
+pub mod herd;
 pub mod histogram;
 pub mod kind;
 mod line;

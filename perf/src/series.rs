@@ -11,6 +11,11 @@ pub struct Series(Vec<f64>);
 // === impl Series ===
 
 impl Series {
+    /// A series of no values.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// Adds a value.
     pub fn push(&mut self, value: f64) {
         self.0.push(value);

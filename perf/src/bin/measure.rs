@@ -1,6 +1,6 @@
 //! Measures the bars and writes `perf/results/bars-<date>.md`.
 //!
-//! usage: `measure [--only NAME,NAME...] [REPOSITORY]`, a bare repository for the full clone and the
+//! usage: `measure [--only NAME,NAME...] [REPOSITORY]`, a bare repository for full clones, hits and
 //! clones in flight; a generated one of about 90 MB without it. With `--only`, the bars whose names
 //! are given are measured and printed, and nothing is written.
 //!
@@ -13,7 +13,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use gitring_perf::bars::{Bar, clone_cpu, in_flight, list_refs, sidechannel, spawns, unary};
+use gitring_perf::bars::{
+    Bar, clone_cpu, herd, hit, hit_small, in_flight, keys, list_refs, sidechannel, slow_hits,
+    spawns, unary,
+};
 use gitring_perf::machine;
 use gitring_tests::history;
 use gitring_tests::node::Node;
@@ -23,7 +26,22 @@ use gitring_tests::repository::{Kind, Repository};
 const HEAVY_COMMITS: usize = 3_000;
 
 /// Bars by the names that `--only` takes.
-const NAMES: [&str; 6] = ["spawns", "clone-cpu", "in-flight", "list-refs", "unary", "sidechannel"];
+const NAMES: [&str; 11] = [
+    "spawns",
+    "clone-cpu",
+    "in-flight",
+    "list-refs",
+    "unary",
+    "sidechannel",
+    "hit",
+    "hit-small",
+    "slow-hits",
+    "herd",
+    "keys",
+];
+
+/// A clone that costs a pack each time.
+const WITHOUT_CACHE: &str = "[pack_objects_cache]\nenabled = false\n";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -58,15 +76,32 @@ fn measure(names: &[String], given: Option<&Path>) -> Vec<Bar> {
     if named("spawns") {
         report(&mut bars, spawns::measure());
     }
-    if named("clone-cpu") || named("in-flight") {
+    if named("clone-cpu") {
+        let node = Node::start_with(WITHOUT_CACHE);
+        let repository = prepare(&node, given);
+        report(&mut bars, vec![clone_cpu::measure(&node, &repository)]);
+    }
+    if ["in-flight", "hit", "hit-small", "slow-hits"].into_iter().any(named) {
         let node = Node::start();
         let repository = prepare(&node, given);
-        if named("clone-cpu") {
-            report(&mut bars, vec![clone_cpu::measure(&node, &repository)]);
-        }
         if named("in-flight") {
             report(&mut bars, vec![in_flight::measure(&node, &repository)]);
         }
+        if named("hit") {
+            report(&mut bars, hit::measure(&node, &repository));
+        }
+        if named("hit-small") {
+            report(&mut bars, hit_small::measure(&node, &repository));
+        }
+        if named("slow-hits") {
+            report(&mut bars, vec![slow_hits::measure(&node, &repository)]);
+        }
+    }
+    if named("herd") {
+        report(&mut bars, herd::measure());
+    }
+    if named("keys") {
+        report(&mut bars, vec![keys::measure()]);
     }
     if named("list-refs") {
         report(&mut bars, list_refs::measure());

@@ -20,11 +20,11 @@ use super::script::{Ask, Manner};
 use super::watch::{Step, Watch};
 
 /// How long the status may come after the sidechannel has ended.
-const STATUS_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(super) const STATUS_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Why a sidechannel gave no whole answer.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+pub(super) enum Broken {
     #[error(transparent)]
     Accept(#[from] AcceptError),
     #[error(transparent)]
@@ -161,7 +161,7 @@ async fn greeted(end: &mut ClientEnd) -> Result<(), Broken> {
 }
 
 /// Keeps the last bytes of all pieces.
-fn keep_tail(tail: &mut [u8; FLUSH.len()], piece: &[u8]) {
+pub(super) fn keep_tail(tail: &mut [u8; FLUSH.len()], piece: &[u8]) {
     let taken = piece.len().min(tail.len());
     tail.rotate_left(taken);
     let kept = tail.len() - taken;
