@@ -17,6 +17,7 @@ mod restart;
 mod sharing;
 mod slow;
 mod texts;
+mod tool;
 mod trouble;
 
 use std::fs;
