@@ -48,12 +48,10 @@ impl Store {
         kind: Option<Kind>,
     ) {
         let place = (chains.pack.serial(), offset);
-        let (shard, at) = slot(self.serial, id);
+        let (shard, slots) = slots(self.serial, id);
         let mut rows = shard.lock().unwrap_or_else(PoisonError::into_inner);
         rows.resize(ROWS / SHARDS, None);
-        let known = rows[at].filter(|known| known.place == place).and_then(|known| known.kind);
-        let kind = kind.or(known);
-        rows[at] = Some(Row { store: self.serial, rescans, id: *id, place, kind });
+        put(&mut rows, slots, Row { store: self.serial, rescans, id: *id, place, kind });
     }
 
     /// Whether the object is known to exist, in an attempt.
@@ -84,20 +82,72 @@ impl Store {
         if !at_once::is_attempt() {
             return None;
         }
-        let (shard, at) = slot(self.serial, id);
-        let row = shard.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied()??;
-        let is_it = row.store == self.serial && row.id == *id;
+        let (shard, slots) = slots(self.serial, id);
+        let rows = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = slots.into_iter().filter_map(|at| rows.get(at).copied()?);
+        let row = held.find(|row| row.is_of(self.serial, id))?;
+        drop(rows);
         // It counts as a look-up: packs long unlinked go in the end.
         let is_due = || self.lookups.fetch_add(1, Ordering::Relaxed) >= LOOKUPS_UNSTATED_MAX;
-        (is_it && row.rescans == self.rescans.load(Ordering::SeqCst) && !is_due()).then_some(row)
+        (row.rescans == self.rescans.load(Ordering::SeqCst) && !is_due()).then_some(row)
     }
 }
 
-/// The one place in the table for an object of a store.
-fn slot(store: u64, id: &ObjectId) -> (&'static Mutex<Vec<Option<Row>>>, usize) {
+// === impl Row ===
+
+impl Row {
+    fn is_of(&self, store: u64, id: &ObjectId) -> bool {
+        self.store == store && self.id == *id
+    }
+}
+
+/// Puts a row into the first of two slots; what lay there moves to the second. So two objects that
+/// are asked for in turn do not drive each other out.
+fn put(rows: &mut [Option<Row>], [first, second]: [usize; 2], mut row: Row) {
+    let is_same = |known: &Row| known.is_of(row.store, &row.id);
+    let known = [first, second].into_iter().filter_map(|at| rows[at]).find(is_same);
+    let is_first = rows[first].as_ref().is_some_and(is_same);
+    if let Some(known) = known.filter(|known| known.place == row.place) {
+        row.kind = row.kind.or(known.kind);
+    }
+    if !is_first {
+        rows[second] = rows[first];
+    }
+    rows[first] = Some(row);
+}
+
+/// The two places in the table for an object of a store.
+fn slots(store: u64, id: &ObjectId) -> (&'static Mutex<Vec<Option<Row>>>, [usize; 2]) {
     // Ids are random, but forks have the same ones.
     let start = id.as_slice().first_chunk().copied().map_or(0, u64::from_le_bytes);
     let mixed = start ^ store.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let at = (mixed >> 40) as usize % ROWS;
-    (&TABLE[at % SHARDS], at / SHARDS)
+    let first = at / SHARDS;
+    (&TABLE[at % SHARDS], [first, first ^ 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_share_a_pair_of_slots_and_a_third_replaces_the_older() {
+        let row = |digit: u8, kind| {
+            let id = ObjectId::from_hex(&[b'0' + digit; 40]).unwrap();
+            Row { store: 7, rescans: 0, id, place: (1, u64::from(digit)), kind }
+        };
+        let mut rows = vec![None; 2];
+        put(&mut rows, [0, 1], row(1, Some(Kind::Commit)));
+        put(&mut rows, [0, 1], row(2, None));
+        put(&mut rows, [1, 0], row(1, None));
+        let held = |rows: &[Option<Row>]| {
+            [1, 2, 3].map(|digit| {
+                let id = row(digit, None).id;
+                rows.iter().flatten().find(|held| held.is_of(7, &id)).map(|held| held.kind)
+            })
+        };
+        assert_eq!(held(&rows), [Some(Some(Kind::Commit)), Some(None), None], "the kind stays");
+        put(&mut rows, [0, 1], row(3, None));
+        assert_eq!(held(&rows), [None, Some(None), Some(None)]);
+    }
 }
