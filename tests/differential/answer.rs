@@ -60,7 +60,7 @@ impl Answer {
     }
 
     /// What differs, in words.
-    pub(super) fn difference(&self, stock: &Self, world: &World) -> Option<String> {
+    pub(super) fn difference(&self, stock: &Self, world: &World, ask: &Ask) -> Option<String> {
         if self.lines != stock.lines || self.success != stock.success {
             return Some(format!(
                 "ours  {} {:#?}\n{}\nstock {} {:#?}\n{}",
@@ -76,9 +76,15 @@ impl Answer {
             let path = &world.repository.path;
             git::run_with(path, &["cat-file", "--batch-check"], lines.as_bytes())
         };
-        let extra = describe(ours.difference(&stock).collect());
-        let lost = describe(stock.difference(&ours).collect());
-        (ours != stock).then(|| format!("only ours:\n{extra}\nonly stock:\n{lost}"))
+        let extra: Vec<&String> = ours.difference(&stock).collect();
+        let mut lost: Vec<&String> = stock.difference(&ours).collect();
+        if let Some(haves) = ask.whole_haves().filter(|_| !lost.is_empty()) {
+            // Where clocks ran backwards git sends what the client has.
+            let had = reached(world, &haves);
+            lost.retain(|id| !had.contains(*id));
+        }
+        (!extra.is_empty() || !lost.is_empty())
+            .then(|| format!("only ours:\n{}\nonly stock:\n{}", describe(extra), describe(lost)))
     }
 }
 
@@ -97,6 +103,14 @@ fn drop_implied(world: &World, lines: &mut Vec<String>) {
         implied.extend(world.parents.get(id).into_iter().flatten().cloned());
         new
     });
+}
+
+/// The ids of all objects that those reach, which may be unknown here.
+fn reached(world: &World, ids: &[&str]) -> BTreeSet<String> {
+    let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
+    let words = ["rev-list", "--objects", "--ignore-missing", "--stdin"];
+    let listed = git::run_with(&world.repository.path, &words, lines.as_bytes());
+    listed.lines().filter_map(|line| line.get(..40)).map(str::to_owned).collect()
 }
 
 /// The ids of the objects in a pack that may lack bases which the repository has.

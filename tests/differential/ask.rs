@@ -76,6 +76,18 @@ impl Ask {
         request(&lines)
     }
 
+    /// What the client says it has, where it has all that this reaches: nothing about it is shallow
+    /// or partial.
+    pub(super) fn whole_haves(&self) -> Option<Vec<&str>> {
+        let is_partial = |line: &String| {
+            ["shallow ", "deepen", "filter "].iter().any(|word| line.starts_with(word))
+        };
+        if self.lines.iter().any(is_partial) {
+            return None;
+        }
+        Some(self.lines.iter().filter_map(|line| line.strip_prefix("have ")).collect())
+    }
+
     fn push(&mut self, line: impl Into<String>) {
         self.lines.push(line.into());
     }
