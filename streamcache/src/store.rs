@@ -22,9 +22,13 @@ use bytes::Bytes;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a write is tried again after others have made room for it.
 const FULL_RETRIES_MAX: usize = 8;
+/// An evicted file takes its space until it has been closed, which may be a moment after it was
+/// removed: evicting more at once would empty the cache for one write.
+const CLOSING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a stream is written.
 pub(crate) enum Place<D: Disk> {
@@ -149,14 +153,10 @@ impl<D: Disk> Lead<D> {
                 }
                 Err(error) => error,
             };
-            tries += 1;
             // Where the directory is gone, a new one is begun, once.
-            let moved = error.kind() == io::ErrorKind::NotFound && tries == 1;
-            let again = moved
-                || is_full(&error)
-                    && tries <= FULL_RETRIES_MAX
-                    && self.index.give_way(&self.disk, HEADER_BYTES as u64).await;
-            if !again {
+            let moved = error.kind() == io::ErrorKind::NotFound && tries == 0;
+            tries += 1;
+            if !moved && !self.is_worth_a_try(&error, tries, HEADER_BYTES as u64).await {
                 return Err(Refusal::from(error));
             }
         }
@@ -205,13 +205,23 @@ impl<D: Disk> Lead<D> {
                 return Ok(());
             };
             tries += 1;
-            let again = is_full(&error)
-                && tries <= FULL_RETRIES_MAX
-                && self.index.give_way(&self.disk, data.len() as u64).await;
-            if !again {
+            if !self.is_worth_a_try(&error, tries, data.len() as u64).await {
                 return Err(Refusal::from(error));
             }
         }
+    }
+
+    /// After the write number `tries` of `bytes` failed: whether others have made way for the next.
+    /// Evicts and waits in turns.
+    async fn is_worth_a_try(&self, error: &io::Error, tries: usize, bytes: u64) -> bool {
+        if !is_full(error) || tries > FULL_RETRIES_MAX {
+            return false;
+        }
+        if tries.is_multiple_of(2) {
+            self.disk.sleep(CLOSING_PAUSE).await;
+            return true;
+        }
+        self.index.give_way(&self.disk, bytes).await
     }
 }
 

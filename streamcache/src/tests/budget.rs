@@ -206,9 +206,24 @@ fn a_full_disk_is_emptied_first() {
         world.hit(3).await;
         // Nothing left to evict helps here.
         world.disk.faults(|faults| faults.capacity = Some(0));
-        world.make(4, 500_000).await;
+        tokio::join!(world.make(4, 500_000), world.disk.pass(Duration::from_secs(1)));
         assert_eq!(unstored(&world.told()), [(4, Unstored::DiskFull)]);
         world.lead(4).await;
+    });
+}
+
+/// What was removed takes its space until it has been closed.
+#[test]
+fn no_second_stream_is_evicted_before_the_first_is_closed() {
+    run(async {
+        let world = World::new(limits());
+        world.make(1, 100_000).await;
+        world.make(2, 100_000).await;
+        world.disk.faults(|faults| faults.full_writes = 2);
+        tokio::join!(world.make(3, 100_000), world.disk.pass(Duration::from_secs(1)));
+        assert_eq!(evicted(&world.told()), [(1, EvictionCause::FreeSpace)]);
+        world.hit(2).await;
+        world.hit(3).await;
     });
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Faults {
     pub(super) unsound: bool,
     /// Bytes of all files together, beyond which the disk is full.
     pub(super) capacity: Option<u64>,
+    /// Writes that find the disk full whatever it holds: files that are not closed yet.
+    pub(super) full_writes: usize,
 }
 
 pub(super) struct MemoryFile {
@@ -198,7 +200,9 @@ impl Disk for MemoryDisk {
         if let Some(kind) = faults.write {
             return Err(kind.into());
         }
-        if faults.capacity.is_some_and(|max| self.used() + data.len() as u64 > max) {
+        let is_full = faults.capacity.is_some_and(|max| self.used() + data.len() as u64 > max);
+        if is_full || faults.full_writes > 0 {
+            self.faults(|faults| faults.full_writes = faults.full_writes.saturating_sub(1));
             return Err(io::ErrorKind::StorageFull.into());
         }
         let mut bytes = file.bytes.lock().unwrap();
