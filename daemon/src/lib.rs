@@ -24,3 +24,4 @@ pub mod metrics;
 pub mod mux;
 pub mod settings;
 pub mod sidechannel;
+mod vectored;

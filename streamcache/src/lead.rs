@@ -138,7 +138,7 @@ impl<D: Disk> Lead<D> {
             self.wait_for_room(piece.len()).await?;
             match self.store(&piece).await {
                 Ok(()) => {
-                    self.stream.publish(piece.len());
+                    self.stream.publish(piece);
                     return Ok(());
                 }
                 Err(refusal) => {

@@ -16,7 +16,8 @@
 //!
 //! Modules in reading order:
 //! - `cache`: looking for a stream; `index`, `table`: what there is to find;
-//! - `stream`: what one producer and its readers share; `lead`, `store`: making it; `memory`,
+//! - `stream`: what one producer and its readers share; `lead`, `store`: making it; `fresh`: what was
+//!   just made; `memory`,
 //!   `stall`: where the disk refuses; `reader`: reading it;
 //! - `budget`, `room`, `free_space`, `sieve`, `occurrences`: what is kept and what goes;
 //! - `header`, `instances`, `claim`, `verify`, `removals`, `house`: files, of this run and of
@@ -32,6 +33,7 @@ mod claim;
 mod disk;
 mod event;
 mod free_space;
+mod fresh;
 mod header;
 mod house;
 mod index;

@@ -89,12 +89,7 @@ impl<D: Disk> Reader<D> {
             if let Some((source, length)) = &self.whole {
                 let left = (length - self.position).min(bytes_max as u64);
                 return match left {
-                    0 if self.disk.is_sound(&source.file) => Ok(None),
-                    0 => {
-                        let error = io::Error::other("what was given could not be read");
-                        self.lose(&error);
-                        Err(ReadError::Lost(Arc::from(error.to_string())))
-                    }
+                    0 => self.end(Some(source)).map(|()| None),
                     left => self.read_file(source.clone(), left).await.map(Some),
                 };
             }
@@ -108,11 +103,21 @@ impl<D: Disk> Reader<D> {
                 }
                 Step::Memory(bytes) => return Ok(Some(bytes)),
                 Step::Wait => grown.await,
-                Step::End => return Ok(None),
+                Step::End(source) => return self.end(source.as_ref()).map(|()| None),
                 Step::Ended(error) => return Err(error),
                 Step::Stalled => return Err(ReadError::Stalled(self.index.limits.stall_max)),
             }
         }
+    }
+
+    /// What was given is whole only if all of it could be read.
+    fn end(&self, source: Option<&Source<D>>) -> Result<(), ReadError> {
+        if source.is_none_or(|source| self.disk.is_sound(&source.file)) {
+            return Ok(());
+        }
+        let error = io::Error::other("what was given could not be read");
+        self.lose(&error);
+        Err(ReadError::Lost(Arc::from(error.to_string())))
     }
 
     async fn read_file(&self, source: Source<D>, length: u64) -> Result<Bytes, ReadError> {

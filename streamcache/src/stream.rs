@@ -74,8 +74,8 @@ pub(crate) enum Step<D: Disk> {
     Memory(Bytes),
     /// Wait for more.
     Wait,
-    /// The end of a whole stream.
-    End,
+    /// The end of a whole stream, and the file that some of it may have been read from.
+    End(Option<Source<D>>),
     /// The end of one that is not.
     Ended(ReadError),
     /// The reader was sent away.
@@ -218,6 +218,8 @@ impl<D: Disk> Stream<D> {
             return false;
         }
         state.phase = Phase::Finished;
+        // Whoever was not quick enough may take for ever.
+        state.fresh.clear();
         drop(state);
         self.grown.notify_waiters();
         true
@@ -251,9 +253,13 @@ impl<D: Disk> Stream<D> {
         if fits { Room::Yes } else { Room::NotYet }
     }
 
-    /// So many more bytes lie in the file.
-    pub(crate) fn publish(&self, more: usize) {
-        self.state.lock().written += more as u64;
+    /// `piece` lies in the file, behind what was there.
+    pub(crate) fn publish(&self, piece: Bytes) {
+        let mut state = self.state.lock();
+        let (start, front) = (state.written, state.front);
+        state.written += piece.len() as u64;
+        state.fresh.push(start, piece, front);
+        drop(state);
         self.grown.notify_waiters();
     }
 

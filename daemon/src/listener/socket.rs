@@ -1,8 +1,9 @@
 //! One accepted connection, of either kind.
 //!
 //! A [`Socket`] belongs to no runtime, so it can be handed to another thread; a [`Stream`] stays
-//! with the runtime that it was registered with.
+//! with the runtime that it was registered with. What a stream writes may lie in maps of files.
 
+use crate::vectored;
 use std::fmt;
 use std::io;
 use std::io::IoSlice;
@@ -95,8 +96,8 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tcp(stream) => vectored::poll_write(stream, context, &[IoSlice::new(bytes)]),
+            Self::Unix(stream) => vectored::poll_write(stream, context, &[IoSlice::new(bytes)]),
         }
     }
 
@@ -106,8 +107,8 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Tcp(stream) => vectored::poll_write(stream, context, slices),
+            Self::Unix(stream) => vectored::poll_write(stream, context, slices),
         }
     }
 

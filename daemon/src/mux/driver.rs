@@ -5,15 +5,14 @@
 //!   back when the connection goes quiet: most connections are idle;
 //! - a write carries as many frames of as many streams as are ready, up to `WRITE_BYTES_MAX`;
 //! - a turn is bounded, so that one busy connection leaves the thread to the others;
-//! - payload may lie in maps of files: a page that is gone is written as what the process reads
-//!   there (zeroes, where a guard stands in for it), and never ends the connection. Who sent it has
-//!   to find out, and to end its stream.
+//! - payload may lie in maps of files: a page that is gone never ends the connection (`vectored`).
+//!   Who sent it has to find out, and to end its stream.
 
 use super::MuxError;
 use super::shared::{Shared, wake};
+use crate::vectored;
 use bytes::BytesMut;
 use gitring_proto::yamux::{Outgoing, READ_BUFFER_BYTES_MAX};
-use rustix::io::Errno;
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -132,21 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = self.out.slices(&mut slices);
-        let slices = &slices[..filled];
-        let mut socket = Pin::new(&mut self.socket);
-        let written = if socket.is_write_vectored() {
-            ready!(socket.as_mut().poll_write_vectored(cx, slices))
-        } else {
-            ready!(socket.as_mut().poll_write(cx, &slices[0]))
-        };
-        let written = match written {
-            // The kernel could not read a page of a map; we can, or a guard lets us.
-            Err(error) if error.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => {
-                let copies: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
-                ready!(socket.poll_write(cx, &copies.concat()))?
-            }
-            written => written?,
-        };
+        let written = ready!(vectored::poll_write(&mut self.socket, cx, &slices[..filled]))?;
         self.out.advance(written);
         self.unflushed = true;
         Poll::Ready(Ok(written))

@@ -13,6 +13,7 @@
 
 mod answer;
 mod body;
+mod chunk;
 mod gzip;
 mod input;
 mod metrics;

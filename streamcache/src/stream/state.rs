@@ -2,12 +2,14 @@
 //!
 //! Always true:
 //! - `front <= written`, and `front` is what the fastest of the present readers has taken;
-//! - a position below the end of the file is read from it, one behind from memory;
+//! - a position below the end of the file is read from it, unless it is fresh, one behind from
+//!   memory;
 //! - a stream in memory holds what its slowest reader has yet to take, and no more.
 //!
 //! Never here: waking anybody.
 
 use super::{Home, Left, Seat, Source, Step};
+use crate::fresh::Fresh;
 use crate::memory::Memory;
 use crate::{Disk, ReadError};
 use std::collections::BTreeMap;
@@ -20,6 +22,8 @@ pub(super) struct State<D: Disk> {
     pub(super) source: Option<Source<D>>,
     pub(super) home: Home<D>,
     pub(super) memory: Option<Memory>,
+    /// The end of what lies in the file.
+    pub(super) fresh: Fresh,
     /// What each reader has taken.
     pub(super) readers: BTreeMap<u64, u64>,
     pub(super) readers_ever: u64,
@@ -42,13 +46,27 @@ impl<D: Disk> State<D> {
     pub(super) fn new(phase: Phase, written: u64, home: Home<D>) -> Self {
         let (readers, source, memory) = (BTreeMap::new(), None, None);
         let (front, readers_ever, seat, led) = (0, 0, None, true);
-        Self { phase, written, front, source, home, memory, readers, readers_ever, seat, led }
+        let fresh = Fresh::default();
+        Self {
+            phase,
+            written,
+            front,
+            source,
+            home,
+            memory,
+            fresh,
+            readers,
+            readers_ever,
+            seat,
+            led,
+        }
     }
 
     pub(super) fn break_off(&mut self, reason: ReadError) {
         self.phase = Phase::Broken(reason);
         // Nobody is given any of it again; who reads from the file holds it for that long.
         self.memory = None;
+        self.fresh.clear();
         self.source = None;
     }
 
@@ -73,6 +91,7 @@ impl<D: Disk> State<D> {
     }
 
     fn release(&mut self) {
+        self.fresh.release(self.front);
         if let Some(memory) = &mut self.memory {
             memory.release(self.readers.values().copied().min().unwrap_or(self.written));
         }
@@ -94,12 +113,15 @@ impl<D: Disk> State<D> {
         self.release();
         if position == self.written {
             return match self.phase {
-                Phase::Finished => Step::End,
+                Phase::Finished => Step::End(self.source.clone()),
                 Phase::Producing | Phase::Broken(_) => Step::Wait,
             };
         }
         let memory = self.memory.as_ref();
         let file_end = memory.map_or(self.written, Memory::file_end);
+        if let Some(bytes) = self.fresh.get(position, bytes_max) {
+            return Step::Memory(bytes);
+        }
         if position < file_end {
             let length = (file_end - position).min(bytes_max as u64);
             let whole = matches!(self.phase, Phase::Finished) && file_end == self.written;

@@ -8,7 +8,7 @@ use tokio::task::spawn_local;
 fn a_herd_costs_one_stream() {
     run(async {
         let world = World::new(limits());
-        let length = 1_000 * KIB;
+        let length = 3_000 * KIB;
         let (lead, first) = world.lead(1).await;
         let mut reading = vec![spawn_local(read_all(first))];
         for _ in 0..50 {
@@ -27,6 +27,30 @@ fn a_herd_costs_one_stream() {
         assert_eq!(world.index().bytes(), bytes + 4_096);
         assert_eq!((world.index().readers(), world.index().producing()), (0, 0));
         assert!(world.disk.names()[0].ends_with(format!("01/{key}.stream")));
+    });
+}
+
+/// Goal: the fastest reader reads no file as long as it keeps up, one who comes late does.
+/// Method: a disk from which nothing can be read.
+#[test]
+fn what_was_just_made_is_not_read_again() {
+    run(async {
+        let world = World::new(limits());
+        let (mut lead, first) = world.lead(1).await;
+        let reading = spawn_local(read_all(first));
+        let mut rest = payload(300 * KIB);
+        // The disk is read once, when the first file is made.
+        lead.write(rest.split_to(1)).await.unwrap();
+        world.disk.faults(|faults| faults.read = Some(std::io::ErrorKind::Other));
+        while !rest.is_empty() {
+            lead.write(rest.split_to(rest.len().min(7_001))).await.unwrap();
+            settle().await;
+        }
+        let late = spawn_local(read_all(world.join(1).await));
+        settle().await;
+        assert!(matches!(late.await.unwrap(), Err(ReadError::Lost(_))));
+        lead.finish().await;
+        assert_eq!(reading.await.unwrap(), Ok(payload(300 * KIB)));
     });
 }
 

@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use super::body::{self, Answer, FetchBody, Ledger};
+use super::chunk::Chunk;
 use super::input::HttpInput;
 use super::refusal::Refusal;
 use super::request::{self, Asked};
@@ -119,7 +120,7 @@ fn start(
     gateway: Rc<Gateway>,
     call: Call,
     mut input: HttpInput,
-) -> (body::Fetch, tokio::sync::mpsc::Receiver<Bytes>) {
+) -> (body::Fetch, tokio::sync::mpsc::Receiver<Chunk>) {
     let (mut output, chunks) = body::channel();
     let fetch = async move { fetch::serve(&gateway.services, call, &mut input, &mut output).await };
     (Box::pin(fetch), chunks)

@@ -12,11 +12,13 @@
 //! - a fetch that fails ends the body with an error, so that the client never takes a part for
 //!   the whole.
 
+use super::chunk::Chunk;
 use super::metrics::GatewayMetrics;
 use super::watch::{Active, Progress};
 use crate::rpc::access_log::Record;
+use crate::rpc::fetch::Buffers;
 use crate::rpc::wire::{FetchError, Gone, Output, Summary};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use gitring_daemon::log;
 use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -51,10 +53,10 @@ pub(super) struct Ledger {
 
 /// The fetch and what it has written.
 pub(super) struct FetchBody {
-    chunks: mpsc::Receiver<Bytes>,
+    chunks: mpsc::Receiver<Chunk>,
     fetch: Option<Fetch>,
     /// Given before anything else.
-    first: Option<Bytes>,
+    first: Option<Chunk>,
     /// Given behind everything else.
     failed: Option<FetchError>,
     /// Whether the connection had time to send what came before the failure.
@@ -68,11 +70,11 @@ pub(super) type Fetch = Pin<Box<dyn Future<Output = Result<Summary, FetchError>>
 /// Where a fetch writes.
 #[derive(Debug)]
 pub(super) struct HttpOutput {
-    chunks: mpsc::Sender<Bytes>,
+    chunks: mpsc::Sender<Chunk>,
 }
 
 /// The two ends between a fetch and its body.
-pub(super) fn channel() -> (HttpOutput, mpsc::Receiver<Bytes>) {
+pub(super) fn channel() -> (HttpOutput, mpsc::Receiver<Chunk>) {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
     (HttpOutput { chunks: sender }, receiver)
 }
@@ -81,7 +83,15 @@ pub(super) fn channel() -> (HttpOutput, mpsc::Receiver<Bytes>) {
 
 impl Output for HttpOutput {
     async fn write(&mut self, bytes: Bytes) -> Result<(), Gone> {
-        self.chunks.send(bytes).await.map_err(|_| Gone)
+        self.chunks.send(bytes.into()).await.map_err(|_| Gone)
+    }
+
+    async fn write_all(&mut self, pieces: &mut Vec<Bytes>, _: &Buffers) -> Result<(), Gone> {
+        let chunk: Chunk = pieces.drain(..).collect();
+        match chunk.has_remaining() {
+            true => self.chunks.send(chunk).await.map_err(|_| Gone),
+            false => Ok(()),
+        }
     }
 
     fn complain(&mut self, text: &[u8]) {
@@ -96,7 +106,7 @@ impl FetchBody {
     /// before what it wrote.
     pub(super) async fn begin(
         fetch: Fetch,
-        chunks: mpsc::Receiver<Bytes>,
+        chunks: mpsc::Receiver<Chunk>,
         prefix: &'static [u8],
         progress: Rc<Progress>,
         ledger: &mut Ledger,
@@ -104,11 +114,9 @@ impl FetchBody {
         let (first, failed, has_paused) = (None, None, false);
         let mut body = Self { chunks, fetch: Some(fetch), first, failed, has_paused, progress };
         let first = std::future::poll_fn(|context| body.poll_chunk(context, ledger)).await;
-        let first = first.transpose()?.unwrap_or_default();
-        body.first = Some(match prefix {
-            [] => first,
-            prefix => [prefix, &first].concat().into(),
-        });
+        let mut first = first.transpose()?.unwrap_or_default();
+        first.push_front(Bytes::from_static(prefix));
+        body.first = Some(first);
         Ok(body)
     }
 
@@ -116,8 +124,8 @@ impl FetchBody {
         &mut self,
         context: &mut Context<'_>,
         ledger: &mut Ledger,
-    ) -> Poll<Option<Result<Bytes, FetchError>>> {
-        if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
+    ) -> Poll<Option<Result<Chunk, FetchError>>> {
+        if let Some(first) = self.first.take().filter(Chunk::has_remaining) {
             return Poll::Ready(Some(Ok(first)));
         }
         loop {
@@ -180,16 +188,16 @@ impl Answer {
 }
 
 impl Body for Answer {
-    type Data = Bytes;
+    type Data = Chunk;
     type Error = FetchError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
+    ) -> Poll<Option<Result<Frame<Chunk>, FetchError>>> {
         let Self { content, ledger } = &mut *self;
         let chunk = match content {
-            Content::Text(text) => text.take().map(Ok),
+            Content::Text(text) => text.take().map(|text| Ok(Chunk::from(text))),
             Content::Fetch(body) => {
                 body.progress.asked();
                 let Poll::Ready(chunk) = body.poll_chunk(context, ledger) else {
@@ -201,7 +209,7 @@ impl Body for Answer {
         };
         let record = &mut ledger.record;
         match &chunk {
-            Some(Ok(bytes)) => record.response_bytes += bytes.len() as u64,
+            Some(Ok(chunk)) => record.response_bytes += chunk.remaining() as u64,
             Some(Err(error)) => record.error = Some(log::chain(error)),
             None => record.complete = true,
         }
