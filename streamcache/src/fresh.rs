@@ -16,10 +16,10 @@
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// A pipe's worth: what a producer may write before a reader on its thread has its turn.
-const BYTES_MAX: usize = 1 << 20;
+/// Two pipes' worth: a producer may write one before a reader on its thread has its turn.
+const BYTES_MAX: usize = 2 << 20;
 /// A piece may be a slice of a buffer many times its size.
-const PIECES_MAX: usize = 4;
+const PIECES_MAX: usize = 8;
 
 /// Pieces that lie in the file as well.
 #[derive(Debug, Default)]
@@ -32,19 +32,19 @@ pub(crate) struct Fresh {
 // === impl Fresh ===
 
 impl Fresh {
-    /// Holds `piece`, which begins at `start`, where the fastest reader, at `front`, will want it
-    /// next or has only what is held to take before.
+    /// Holds `piece`, which begins at `start`, unless the fastest reader, at `front`, is too far
+    /// behind to take it soon.
     pub(crate) fn push(&mut self, start: u64, piece: Bytes, front: u64) {
+        if front.saturating_add(BYTES_MAX as u64) < start {
+            return self.clear();
+        }
         if self.pieces.is_empty() {
-            if front != start {
-                return;
-            }
             self.first = start;
         }
         self.bytes += piece.len();
         self.pieces.push_back(piece);
-        if self.pieces.len() > PIECES_MAX || self.bytes > BYTES_MAX {
-            self.clear();
+        while self.pieces.len() > PIECES_MAX || self.bytes > BYTES_MAX {
+            self.pop();
         }
     }
 
@@ -60,18 +60,19 @@ impl Fresh {
         None
     }
 
-    /// Lets go of what the fastest reader, at `front`, has taken; of everything where that is so far
-    /// behind that it reads the file.
+    /// Lets go of what the fastest reader, at `front`, has taken.
     pub(crate) fn release(&mut self, front: u64) {
-        if front < self.first {
-            self.clear();
-        }
         while let Some(piece) = self.pieces.front()
             && self.first + piece.len() as u64 <= front
         {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(piece) = self.pieces.pop_front() {
             self.first += piece.len() as u64;
             self.bytes -= piece.len();
-            self.pieces.pop_front();
         }
     }
 
@@ -108,23 +109,26 @@ mod tests {
     }
 
     #[test]
-    fn holds_nothing_for_those_who_are_behind() {
-        fn check(fresh: &Fresh, pieces: usize, bytes: usize) {
-            assert_eq!((fresh.pieces.len(), fresh.bytes), (pieces, bytes));
+    fn holds_little_and_for_the_fastest_reader_alone() {
+        fn check(fresh: &Fresh, first: u64, bytes: usize) {
+            assert_eq!((fresh.first, fresh.bytes), (first, bytes));
+            assert_eq!(fresh.pieces.iter().map(Bytes::len).sum::<usize>(), bytes);
         }
-        check(&fresh(9), 0, 0);
-        // Caught up between the two.
-        check(&fresh(13), 1, 5);
-        for (front, pieces, bytes) in [(10, 2, 8), (12, 2, 8), (13, 1, 5), (18, 0, 0), (9, 0, 0)] {
-            let mut fresh = fresh(10);
+        for (front, first, bytes) in [(0, 10, 8), (12, 10, 8), (13, 13, 5), (18, 18, 0)] {
+            let mut fresh = fresh(0);
             fresh.release(front);
-            check(&fresh, pieces, bytes);
+            check(&fresh, first, bytes);
         }
         let mut many = fresh(10);
-        (18..18 + PIECES_MAX as u64 - 1).for_each(|at| many.push(at, Bytes::from_static(b"i"), 10));
-        check(&many, 0, 0);
+        (18..18 + PIECES_MAX as u64).for_each(|at| many.push(at, Bytes::from_static(b"i"), 10));
+        check(&many, 18, PIECES_MAX);
         let mut large = fresh(10);
         large.push(18, vec![0; BYTES_MAX].into(), 10);
-        check(&large, 0, 0);
+        check(&large, 18, BYTES_MAX);
+        let behind = 18 + BYTES_MAX as u64;
+        large.push(behind, Bytes::from_static(b"j"), 18);
+        check(&large, behind, 1);
+        large.push(behind + 1, Bytes::from_static(b"k"), 18);
+        check(&large, behind, 0);
     }
 }
