@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// What a unix socket holds on its way out: by default 208 KiB, less than the window of a stock client
 /// (256 KiB), so that each window would take two writes. The system may grant less.
-const UNIX_SEND_BUFFER_BYTES: usize = 512 << 10;
+pub const UNIX_SEND_BUFFER_BYTES: usize = 512 << 10;
 /// Connections that the kernel completes and keeps while the service is busy or at its limit.
 const BACKLOG_MAX: i32 = 1024;
 

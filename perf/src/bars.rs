@@ -5,6 +5,7 @@
 //! Never here: repositories of users, but for the one that a clone's CPU may be measured with.
 
 pub mod clone_cpu;
+pub mod delivery;
 pub mod herd;
 pub mod hit;
 pub mod hit_small;

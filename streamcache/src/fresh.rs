@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 /// Two pipes' worth: a producer may write one before a reader on its thread has its turn.
 const BYTES_MAX: usize = 2 << 20;
 /// A piece may be a slice of a buffer many times its size.
-const PIECES_MAX: usize = 8;
+const PIECES_MAX: usize = 3;
 
 /// Pieces that lie in the file as well.
 #[derive(Debug, Default)]

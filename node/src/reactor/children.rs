@@ -42,7 +42,7 @@ const QUEUE_CALLERS_MAX: usize = 1024;
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Asked for a child's stdout: fewer, larger reads. Unprivileged users may have up to
 /// /proc/sys/fs/pipe-max-size, 1 MiB unless changed.
-const STDOUT_PIPE_BYTES: usize = 1 << 20;
+pub(crate) const STDOUT_PIPE_BYTES: usize = 1 << 20;
 
 /// The variable that tells children the correlation id of their call, as Gitaly's tell theirs.
 pub const CORRELATION_ID: &str = "CORRELATION_ID";

@@ -14,17 +14,19 @@
 //! Never here: framing, more than one stream on a socket.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use gitring_daemon::listener::UNIX_SEND_BUFFER_BYTES;
 use gitring_daemon::mux::CLIENT;
 use gitring_git::objects::GuardedMap;
 use gitring_proto::yamux::READ_BUFFER_BYTES_MAX;
 use rustix::fs::sendfile;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::time::{ClockId, clock_gettime};
 
 /// The kind of a socket.
@@ -59,12 +61,12 @@ pub struct Source {
     bytes: u64,
 }
 
-/// A stream of either kind.
-trait Stream: Read + Write + AsFd + Send {}
-impl<S: Read + Write + AsFd + Send> Stream for S {}
-
-/// Both ends of a connection.
-type Pair = [Box<dyn Stream>; 2];
+/// An end of a connection.
+#[derive(Debug)]
+pub(super) enum End {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
 
 // === impl Source ===
 
@@ -83,9 +85,10 @@ impl Source {
 
     /// CPU seconds per GiB of sending it to `at_once` readers.
     pub fn cpu_s_per_gib(&self, socket: Socket, method: Method, at_once: usize) -> io::Result<f64> {
-        let pairs: Vec<Pair> = (0..at_once).map(|_| socket.pair()).collect::<io::Result<_>>()?;
+        let pairs: Vec<[End; 2]> =
+            (0..at_once).map(|_| socket.pair()).collect::<io::Result<_>>()?;
         let used: io::Result<Vec<Duration>> = std::thread::scope(|scope| {
-            let start = |[sender, reader]: Pair| {
+            let start = |[sender, reader]: [End; 2]| {
                 scope.spawn(move || drain(reader, method == Method::Windowed));
                 scope.spawn(move || self.send(sender, method))
             };
@@ -97,7 +100,19 @@ impl Source {
         Ok(seconds / (self.bytes as f64 * at_once as f64 / (1u64 << 30) as f64))
     }
 
-    fn send(&self, mut socket: Box<dyn Stream>, method: Method) -> io::Result<Duration> {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn mapped(&self) -> &[u8] {
+        self.map.bytes()
+    }
+
+    fn send(&self, mut socket: End, method: Method) -> io::Result<Duration> {
         let before = thread_time()?;
         match method {
             Method::Mapped => socket.write_all(self.map.bytes())?,
@@ -119,11 +134,20 @@ impl Source {
 // === impl Socket ===
 
 impl Socket {
-    fn pair(self) -> io::Result<Pair> {
+    /// The same; the first, which sends, has the buffer of the node's sockets.
+    pub(super) fn pair_as_the_node(self) -> io::Result<(End, End)> {
+        let [sender, reader] = self.pair()?;
+        if self == Self::Unix {
+            set_socket_send_buffer_size(&sender, UNIX_SEND_BUFFER_BYTES)?;
+        }
+        Ok((sender, reader))
+    }
+
+    fn pair(self) -> io::Result<[End; 2]> {
         Ok(match self {
             Self::Unix => {
                 let (one, other) = UnixStream::pair()?;
-                [Box::new(one), Box::new(other)]
+                [End::Unix(one), End::Unix(other)]
             }
             Self::Tcp => {
                 let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -132,14 +156,63 @@ impl Socket {
                 // As the node and its clients have it.
                 reader.set_nodelay(true)?;
                 sender.set_nodelay(true)?;
-                [Box::new(sender), Box::new(reader)]
+                [End::Tcp(sender), End::Tcp(reader)]
             }
         })
     }
 }
 
+// === impl End ===
+
+impl End {
+    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Unix(socket) => socket.set_nonblocking(true),
+            Self::Tcp(socket) => socket.set_nonblocking(true),
+        }
+    }
+}
+
+impl Read for End {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(socket) => socket.read(buffer),
+            Self::Tcp(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for End {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(socket) => socket.write(bytes),
+            Self::Tcp(socket) => socket.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Unix(socket) => socket.write_vectored(slices),
+            Self::Tcp(socket) => socket.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(socket) => socket.as_fd(),
+            Self::Tcp(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// A window, and then as much as was granted.
-fn windowed(socket: &mut Box<dyn Stream>, mut left: &[u8]) -> io::Result<()> {
+fn windowed(socket: &mut End, mut left: &[u8]) -> io::Result<()> {
     let (mut room, mut updates) = (2 * GRANT_BYTES, [0; 64 * UPDATE_BYTES]);
     let mut partial = 0;
     while !left.is_empty() {
@@ -156,7 +229,7 @@ fn windowed(socket: &mut Box<dyn Stream>, mut left: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn drain(mut socket: Box<dyn Stream>, grants: bool) {
+fn drain(mut socket: End, grants: bool) {
     let (mut buffer, mut read) = (vec![0; READ_BUFFER_BYTES_MAX], 0);
     // A reader that fails makes its sender fail.
     while let Ok(count @ 1..) = socket.read(&mut buffer) {
@@ -170,7 +243,7 @@ fn drain(mut socket: Box<dyn Stream>, grants: bool) {
 }
 
 /// User and system time of the thread that calls.
-fn thread_time() -> io::Result<Duration> {
+pub(super) fn thread_time() -> io::Result<Duration> {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).map_err(io::Error::other)?;
     let nanoseconds = u32::try_from(time.tv_nsec).map_err(io::Error::other)?;

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use gitring_perf::bars::{
-    Bar, clone_cpu, herd, hit, hit_small, in_flight, keys, list_refs, sidechannel, slow_hits,
-    spawns, unary,
+    Bar, clone_cpu, delivery, herd, hit, hit_small, in_flight, keys, list_refs, sidechannel,
+    slow_hits, spawns, unary,
 };
 use gitring_perf::machine;
 use gitring_tests::history;
@@ -26,7 +26,7 @@ use gitring_tests::repository::{Kind, Repository};
 const HEAVY_COMMITS: usize = 3_000;
 
 /// Bars by the names that `--only` takes.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "spawns",
     "clone-cpu",
     "in-flight",
@@ -34,6 +34,7 @@ const NAMES: [&str; 11] = [
     "unary",
     "sidechannel",
     "hit",
+    "delivery-methods",
     "hit-small",
     "slow-hits",
     "herd",
@@ -81,7 +82,7 @@ fn measure(names: &[String], given: Option<&Path>) -> Vec<Bar> {
         let repository = prepare(&node, given);
         report(&mut bars, vec![clone_cpu::measure(&node, &repository)]);
     }
-    if ["in-flight", "hit", "hit-small", "slow-hits"].into_iter().any(named) {
+    if ["in-flight", "hit", "hit-small", "slow-hits", "delivery-methods"].into_iter().any(named) {
         let node = Node::start();
         let repository = prepare(&node, given);
         if named("in-flight") {
@@ -89,6 +90,9 @@ fn measure(names: &[String], given: Option<&Path>) -> Vec<Bar> {
         }
         if named("hit") {
             report(&mut bars, hit::measure(&node, &repository));
+        }
+        if named("delivery-methods") {
+            report(&mut bars, delivery::measure(&repository));
         }
         if named("hit-small") {
             report(&mut bars, hit_small::measure(&node, &repository));

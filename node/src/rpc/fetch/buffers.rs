@@ -5,14 +5,15 @@
 //! byte of it was sent; at most [`IDLE_MAX`] wait here.
 //! Never here: what is in the buffers.
 
+use crate::reactor::children::STDOUT_PIPE_BYTES;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Packets of side-band-64k that one buffer holds: four are 256 KiB, one large write.
-pub(super) const PACKETS: usize = 4;
-const BUFFER_BYTES: usize = PACKETS * gitring_git::pkt_line::PACKET_BYTES_MAX;
+/// All that a child's pipe may hold: fewer, larger writes to the pack's file, each of which wakes a
+/// thread of the kernel. Pages that nobody wrote to take no memory.
+const BUFFER_BYTES: usize = STDOUT_PIPE_BYTES;
 /// Idle buffers that are kept: 4 MiB.
-const IDLE_MAX: usize = 16;
+const IDLE_MAX: usize = 4;
 
 /// The buffers of the process; its clones share them.
 #[derive(Debug, Clone, Default)]

@@ -147,7 +147,7 @@ async fn relay(child: &mut Child, order: &Order, producer: &mut Producer) -> Res
 
 /// Moves what the pipe holds.
 async fn move_on(mut pack: Flow, order: &Order, producer: &mut Producer) -> Result<Flow, Stopped> {
-    let mut brought_anything = false;
+    let mut brought_bytes = 0;
     loop {
         let mut buffer = order.services.buffers.take();
         let mut filled_bytes = 0;
@@ -160,11 +160,11 @@ async fn move_on(mut pack: Flow, order: &Order, producer: &mut Producer) -> Resu
             }
         }
         if filled_bytes > 0 {
-            brought_anything = true;
+            brought_bytes += filled_bytes as u64;
             producer.write(buffer.sent(filled_bytes)).await?;
         }
         if is_empty {
-            return Ok(pack.settle(brought_anything).map_err(BuildError::Pipe)?);
+            return Ok(pack.settle(brought_bytes).map_err(BuildError::Pipe)?);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Watched ──something came──> Flowing ──nothing for a while──> Watched
-//!   epoll tells of each write   looked at once a millisecond
+//!   epoll tells of each write   looked at when it may be three quarters full
 //! ```
 //!
 //! git writes packs 8 KiB at a time, and epoll wakes us for each: 40,000 times for a pack of
@@ -12,22 +12,26 @@
 //! Always true: the first bytes, and the first after a pause, are told of at once.
 //! Never here: what is in the pipe.
 
+use crate::reactor::children::STDOUT_PIPE_BYTES;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::time::sleep;
 
-/// Between two looks. The pipe is full after this time at 1 GB/s.
-const GATHER: Duration = Duration::from_millis(1);
+/// Milliseconds between two looks, the fewest and the most. The pipe is full after one at 1 GB/s.
+const GATHER_MS: RangeInclusive<u64> = 1..=4;
+/// What a look should find: enough to be worth it, and not so much that the child has to wait.
+const GATHER_BYTES: u64 = STDOUT_PIPE_BYTES as u64 / 4 * 3;
 
 /// The reading end of a pipe.
 #[derive(Debug)]
 pub(super) enum Flow {
     /// Registered with the reactor.
     Watched(pipe::Receiver),
-    /// Not registered.
-    Flowing(OwnedFd),
+    /// Not registered, and looked at again after so many milliseconds.
+    Flowing(OwnedFd, u64),
     /// At its end.
     Ended,
 }
@@ -45,7 +49,7 @@ impl Flow {
         match self {
             // An error shows when it is read.
             Self::Watched(pipe) => drop(pipe.readable().await),
-            Self::Flowing(_) => sleep(GATHER).await,
+            Self::Flowing(_, gather_ms) => sleep(Duration::from_millis(*gather_ms)).await,
             Self::Ended => std::future::pending().await,
         }
     }
@@ -54,7 +58,7 @@ impl Flow {
     pub(super) fn read(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
         let read = match self {
             Self::Watched(pipe) => pipe.try_read(space),
-            Self::Flowing(pipe) => rustix::io::read(pipe, space).map_err(io::Error::from),
+            Self::Flowing(pipe, _) => rustix::io::read(pipe, space).map_err(io::Error::from),
             Self::Ended => Ok(0),
         };
         match read {
@@ -69,12 +73,40 @@ impl Flow {
         }
     }
 
-    /// After a round of reads: whether it brought anything decides how the next is waited for.
-    pub(super) fn settle(self, brought_anything: bool) -> io::Result<Self> {
-        Ok(match (self, brought_anything) {
-            (Self::Watched(pipe), true) => Self::Flowing(pipe.into_nonblocking_fd()?),
-            (Self::Flowing(pipe), false) => Self::Watched(pipe::Receiver::from_owned_fd(pipe)?),
+    /// After a round of reads: what it brought decides how the next is waited for.
+    pub(super) fn settle(self, brought_bytes: u64) -> io::Result<Self> {
+        Ok(match (self, brought_bytes) {
+            (Self::Watched(pipe), 1..) => {
+                Self::Flowing(pipe.into_nonblocking_fd()?, *GATHER_MS.start())
+            }
+            (Self::Flowing(pipe, _), 0) => Self::Watched(pipe::Receiver::from_owned_fd(pipe)?),
+            (Self::Flowing(pipe, gather_ms), _) => {
+                Self::Flowing(pipe, next_gather_ms(gather_ms, brought_bytes))
+            }
             (same, _) => same,
         })
+    }
+}
+
+/// After which time a pipe that gave `brought_bytes`, not 0, after `gather_ms` holds what it should.
+fn next_gather_ms(gather_ms: u64, brought_bytes: u64) -> u64 {
+    (gather_ms * GATHER_BYTES / brought_bytes).clamp(*GATHER_MS.start(), *GATHER_MS.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_looked_at_as_often_as_it_fills() {
+        fn check(gather_ms: u64, brought_bytes: u64, expected_ms: u64) {
+            assert_eq!(next_gather_ms(gather_ms, brought_bytes), expected_ms);
+        }
+        check(1, 1, 4);
+        check(1, 330_000, 2);
+        check(2, 660_000, 2);
+        check(4, 1 << 20, 3);
+        check(1, 1 << 20, 1);
+        check(4, 8 << 20, 1);
     }
 }

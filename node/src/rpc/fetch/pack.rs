@@ -13,7 +13,6 @@
 //!
 //! Never here: how the pack is built (`builder`), what its bytes mean.
 
-use super::buffers::PACKETS;
 use super::builder::{self, Order};
 use super::framing::Framing;
 use super::{Conversation, FetchError};
@@ -34,6 +33,8 @@ use tokio::time::{Instant, sleep_until};
 /// What git tells clients when its own child dies.
 pub(crate) const ABORTED: &str =
     "aborting due to possible repository corruption on the remote side.";
+/// Packets that are sent at once: four of side-band-64k are 256 KiB, a window of a stock client.
+const PACKETS: usize = 4;
 /// Where a pack says how many objects it holds (gitformat-pack).
 const OBJECTS_AT: std::ops::Range<usize> = 8..12;
 
