@@ -14,6 +14,7 @@ mod forks;
 mod hits;
 mod leaving;
 mod restart;
+mod sample;
 mod sharing;
 mod slow;
 mod texts;

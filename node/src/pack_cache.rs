@@ -15,6 +15,7 @@ pub mod building;
 pub mod disk;
 mod metrics;
 mod productions;
+mod sample;
 pub(crate) mod settings;
 
 pub use self::building::{BuildError, Building};

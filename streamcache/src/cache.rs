@@ -79,11 +79,11 @@ impl<D: Disk> Cache<D> {
             };
             let reader = Reader::new(self.index.clone(), self.disk.clone(), stream, reader);
             if !finished {
-                self.tell(Lookup::Join);
+                self.tell(Lookup::Join, reader.stream());
                 return Ok(Fetch::Join(reader));
             }
             if !kept || self.open(&reader).await {
-                self.tell(Lookup::Hit);
+                self.tell(Lookup::Hit, reader.stream());
                 return Ok(Fetch::Hit(reader));
             }
         }
@@ -119,12 +119,14 @@ impl<D: Disk> Cache<D> {
         let (Look::Make { stream, reader } | Look::Read { stream, reader, .. }) = look;
         let (index, disk) = (self.index.clone(), self.disk.clone());
         let reader = Reader::new(index.clone(), disk.clone(), stream.clone(), reader);
-        self.tell(Lookup::Lead);
+        self.tell(Lookup::Lead, &stream);
         (Lead::new(index, disk, stream, note), reader)
     }
 
-    fn tell(&self, lookup: Lookup) {
-        self.index.tell(&Event::Looked(lookup));
+    fn tell(&self, lookup: Lookup, stream: &Stream<D>) {
+        let key = Some(stream.key).filter(|key| *key != NOBODYS);
+        let (bytes, age) = (stream.finished_bytes(), self.disk.now().saturating_sub(stream.begun));
+        self.index.tell(&Event::Looked { key, lookup, bytes, age });
     }
 
     /// Opens a kept stream's file if it is not, and sees that it is still there, whole.

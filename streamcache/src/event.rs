@@ -13,7 +13,16 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Somebody asked for a stream.
-    Looked(Lookup),
+    Looked {
+        /// Whose; `None` for one that nobody else can ask for.
+        key: Option<Key>,
+        /// What it came to.
+        lookup: Lookup,
+        /// Its length, where it is finished.
+        bytes: Option<u64>,
+        /// Since it was begun.
+        age: Duration,
+    },
     /// A producer has finished a stream.
     Finished {
         /// Whose.

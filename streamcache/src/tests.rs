@@ -129,7 +129,7 @@ impl World {
     fn causes(&self) -> Vec<EvictionCause> {
         let cause = |event: &Event| match event {
             Event::Evicted { cause, .. } => Some(*cause),
-            Event::Looked(_)
+            Event::Looked { .. }
             | Event::Finished { .. }
             | Event::Broken { .. }
             | Event::Unstored { .. }
@@ -141,7 +141,7 @@ impl World {
     /// What was told since the last time, lookups left out.
     fn told(&self) -> Vec<Event> {
         let mut events = std::mem::take(&mut *self.told.0.lock().unwrap());
-        events.retain(|event| !matches!(event, Event::Looked(_)));
+        events.retain(|event| !matches!(event, Event::Looked { .. }));
         events
     }
 }

@@ -59,6 +59,8 @@ pub struct Desk {
     bounded: Bounded,
     /// No fetch was answered yet.
     is_fresh: bool,
+    /// See [`packing::COMMITS_MAX`].
+    packing_commits_max: usize,
 }
 
 // === impl Refusal ===
@@ -92,7 +94,14 @@ impl Desk {
             not: Vec::new(),
             bounded: Bounded::default(),
             is_fresh: true,
+            packing_commits_max: packing::COMMITS_MAX,
         }
+    }
+
+    /// Packs are requested after walks of other lengths.
+    #[cfg(test)]
+    pub(super) fn with_packing_commits_max(self, commits_max: usize) -> Self {
+        Self { packing_commits_max: commits_max, ..self }
     }
 
     /// The answer, if it was made from this snapshot before: costs no I/O.
@@ -309,6 +318,7 @@ impl Desk {
             needs: &self.needs,
             bounded: &self.bounded,
             haves: self.negotiation.known().copied().collect(),
+            commits_max: self.packing_commits_max,
         };
         let view = View::new(&self.snapshot, &self.server.namespace, &self.settings.hide);
         packing::request(&mut self.history, &self.snapshot, view, agreed)

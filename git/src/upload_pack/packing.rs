@@ -9,7 +9,8 @@
 //!
 //! Always true: what is left out of the request changes nothing for any client that has what the
 //! request says it has; the form follows from the request, the tags that the client may see and
-//! immutable objects alone; at most [`COMMITS_MAX`] commits are looked at in each of three walks.
+//! immutable objects alone; at most `commits_max` commits, [`COMMITS_MAX`] in service, are looked at in each of
+//! three walks.
 //! Never here: building packs.
 
 mod reduce;
@@ -30,7 +31,7 @@ use crate::pack_request::{Draft, PackRequest};
 use crate::repository::Snapshot;
 
 /// Commits that one walk may look at: 1 to 8 ms without a commit-graph.
-const COMMITS_MAX: usize = 1_000;
+pub(super) const COMMITS_MAX: usize = 1_000;
 
 /// What client and server agreed on.
 pub(super) struct Agreed<'a> {
@@ -38,6 +39,8 @@ pub(super) struct Agreed<'a> {
     pub(super) bounded: &'a Bounded,
     /// Everything of the client's that we have, too, in any order.
     pub(super) haves: Vec<ObjectId>,
+    /// Commits that one walk may look at.
+    pub(super) commits_max: usize,
 }
 
 /// An object that is wanted or had, and the commit that it is or, as a tag, leads to.
@@ -62,7 +65,7 @@ pub(super) fn request(
     view: View<'_>,
     agreed: Agreed<'_>,
 ) -> Result<PackRequest, Refusal> {
-    let Agreed { needs, bounded, haves } = agreed;
+    let Agreed { needs, bounded, haves, commits_max } = agreed;
     let (filter, is_keyless) = match &needs.filter {
         None => (None, false),
         Some(filter) => {
@@ -89,10 +92,10 @@ pub(super) fn request(
         && draft.shallow.is_none();
     let mut sent = None;
     if !open.is_empty() || (is_plain && !draft.haves.is_empty()) {
-        sent = Some(Sent::of(history, &draft, &candidates)?);
+        sent = Some(Sent::of(history, &draft, &candidates, commits_max)?);
     }
     if is_plain {
-        reduce::reduce(history, &mut draft, sent.as_ref(), &candidates)?;
+        reduce::reduce(history, &mut draft, sent.as_ref(), &candidates, commits_max)?;
     }
     match sent.and_then(|sent| Some((sent.wants, sent.commits?))) {
         Some((wants, commits)) if !open.is_empty() => {
@@ -160,10 +163,11 @@ impl Sent {
         history: &mut History,
         draft: &Draft,
         candidates: &Candidates,
+        commits_max: usize,
     ) -> Result<Self, HistoryError> {
         let unknown = Self { wants: Vec::new(), haves: Vec::new(), commits: None };
         let ids = draft.wants.len() + draft.haves.len() + draft.edges.len();
-        if ids > COMMITS_MAX {
+        if ids > commits_max {
             return Ok(unknown);
         }
         let mut walk = || {
@@ -172,7 +176,7 @@ impl Sent {
             let edges = Tip::of(history, &draft.edges, candidates)?;
             let nodes = |tips: &[Tip]| tips.iter().filter_map(|tip| tip.node).collect::<Vec<_>>();
             let kept = [nodes(&haves), nodes(&edges)].concat();
-            let commits = selected_within(history, &nodes(&wants), &kept, COMMITS_MAX)?;
+            let commits = selected_within(history, &nodes(&wants), &kept, commits_max)?;
             Ok(Self { wants, haves, commits })
         };
         match walk() {

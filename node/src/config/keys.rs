@@ -66,6 +66,7 @@ const TABLE: &[(&[&str], Standing)] = &[
             "pack_objects_cache.bytes_max",
             "pack_objects_cache.window_bytes",
             "pack_objects_cache.free_bytes_min",
+            "pack_objects_cache.log_one_key_in",
             "runtime.io_uring",
         ],
         Standing::Used,

@@ -4,7 +4,7 @@
 //! Gitaly's, save that `enabled` is true.
 
 use crate::pack_cache::PackCacheConfig;
-use crate::pack_cache::settings::{AGE_MAX_DEFAULT, WINDOW_BYTES_DEFAULT};
+use crate::pack_cache::settings::{AGE_MAX_DEFAULT, LOG_ONE_KEY_IN_DEFAULT, WINDOW_BYTES_DEFAULT};
 use crate::storage::{StorageName, Storages};
 use gitring_daemon::settings::{Section, SettingsError};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,7 @@ pub(super) fn read(
         bytes_max: 0,
         window_bytes: WINDOW_BYTES_DEFAULT,
         free_bytes_min: 0,
+        log_one_key_in: LOG_ONE_KEY_IN_DEFAULT,
     };
     let section = root.section("pack_objects_cache")?;
     if let Some(section) = &section {
@@ -53,6 +54,9 @@ pub(super) fn read(
         config.min_occurrences = u32::try_from(occurrences).unwrap_or(u32::MAX);
         let window = section.integer("window_bytes", WINDOW_BYTES_MIN, WINDOW_BYTES_MAX)?;
         config.window_bytes = window.map_or(WINDOW_BYTES_DEFAULT, |bytes| bytes as u64);
+        let one_key_in = section.integer("log_one_key_in", 0, 1_000_000)?;
+        let one_key_in = one_key_in.and_then(|keys| u32::try_from(keys).ok());
+        config.log_one_key_in = one_key_in.unwrap_or(LOG_ONE_KEY_IN_DEFAULT);
         config.free_bytes_min =
             section.integer("free_bytes_min", 0, INTEGER_MAX)?.unwrap_or(0) as u64;
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// Gitaly's default of `max_age`.
 pub(crate) const AGE_MAX_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// One key in so many has all its events in the log.
+pub(crate) const LOG_ONE_KEY_IN_DEFAULT: u32 = 16;
 /// A pack is built at most so far ahead of its fastest client.
 pub(crate) const WINDOW_BYTES_DEFAULT: u64 = 16 << 20;
 /// Packs that are kept. An entry takes about 300 bytes of memory, and an inode.
@@ -35,6 +37,8 @@ pub struct PackCacheConfig {
     pub window_bytes: u64,
     /// The file system keeps at least so much free.
     pub free_bytes_min: u64,
+    /// One key in so many has all its events in the log; 0: none.
+    pub log_one_key_in: u32,
 }
 
 // === impl PackCacheConfig ===
@@ -50,6 +54,7 @@ impl PackCacheConfig {
             bytes_max: 0,
             window_bytes: 1 << 20,
             free_bytes_min: 0,
+            log_one_key_in: 0,
         }
     }
 

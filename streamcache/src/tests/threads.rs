@@ -44,7 +44,7 @@ fn threads_share_streams() {
         assert_eq!(files(directory.path()), index.entries(), "seed {seed}");
         let told = told.0.lock().unwrap();
         let kept = |event: &Event| matches!(event, Event::Finished { kept: true, .. });
-        let hit = |event: &Event| *event == Event::Looked(Lookup::Hit);
+        let hit = |event: &Event| matches!(event, Event::Looked { lookup: Lookup::Hit, .. });
         let (kept, hits) = (told.iter().any(kept), told.iter().any(hit));
         assert!(kept && hits, "seed {seed}");
     }

@@ -13,7 +13,7 @@
 
 use std::collections::BinaryHeap;
 
-use super::{COMMITS_MAX, Candidates, Sent, Tip};
+use super::{Candidates, Sent, Tip};
 use crate::ObjectId;
 use crate::history::{History, HistoryError, Node, NodeSet};
 use crate::pack_request::Draft;
@@ -24,6 +24,7 @@ pub(super) fn reduce(
     draft: &mut Draft,
     sent: Option<&Sent>,
     candidates: &Candidates,
+    commits_max: usize,
 ) -> Result<(), HistoryError> {
     if let Some(sent) = sent.filter(|_| !draft.haves.is_empty())
         && let Some(commits) = &sent.commits
@@ -33,7 +34,7 @@ pub(super) fn reduce(
         return Ok(());
     }
     for list in [&mut draft.wants, &mut draft.haves] {
-        match maximal(history, list, candidates) {
+        match maximal(history, list, candidates, commits_max) {
             Ok(kept) => *list = kept,
             Err(HistoryError::Missing(_)) => {}
             Err(error) => return Err(error),
@@ -94,8 +95,9 @@ fn maximal(
     history: &mut History,
     ids: &[ObjectId],
     candidates: &Candidates,
+    commits_max: usize,
 ) -> Result<Vec<ObjectId>, HistoryError> {
-    if ids.len() < 2 || ids.len() > COMMITS_MAX {
+    if ids.len() < 2 || ids.len() > commits_max {
         return Ok(ids.to_vec());
     }
     let tips = Tip::of(history, ids, candidates)?;
@@ -115,7 +117,7 @@ fn maximal(
     }
     // Oldest last.
     dates.sort_unstable_by(|one, two| two.cmp(one));
-    let mut looks_left = COMMITS_MAX.saturating_sub(tips.len());
+    let mut looks_left = commits_max.saturating_sub(tips.len());
     while let Some((at, _, node)) = walk.queue.pop() {
         if wanted.contains(node) {
             reached.insert(node);

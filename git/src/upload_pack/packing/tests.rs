@@ -169,7 +169,8 @@ fn fork(folder: &TempDir, name: &str, pool: &World) -> World {
     git(&git_dir, &["update-ref", "refs/heads/main", &tip], b"");
     let parents = pool.parents.clone();
     let (commits, tags) = (pool.commits.clone(), pool.tags.clone());
-    World { git_dir, commits, parents, tags, is_backwards: false }
+    let (is_backwards, commits_max) = (false, pool.commits_max);
+    World { git_dir, commits, parents, tags, is_backwards, commits_max }
 }
 
 fn commit_on(world: &World, parent: ObjectId, text: &str) -> ObjectId {

@@ -60,7 +60,7 @@ impl State {
                     self.check_nobody_reads(process, key, *bytes);
                 }
             }
-            Event::Looked(_) | Event::Broken { .. } | Event::Unstored { .. } => {}
+            Event::Looked { .. } | Event::Broken { .. } | Event::Unstored { .. } => {}
         }
     }
 

@@ -8,6 +8,7 @@ use crate::ObjectId;
 use crate::pack_request::{Draft, PackRequest};
 use crate::upload_pack::arguments::{DEPTH_INFINITE, Depth, Needs};
 use crate::upload_pack::filter::Filter;
+use crate::upload_pack::packing::COMMITS_MAX;
 
 /// Repositories, clients of each, and spellings of each client's request.
 const WORLDS: u64 = 4;
@@ -155,39 +156,68 @@ fn brought(folder: &Path, base: &Path, pack: &[u8]) -> BTreeSet<ObjectId> {
     lines(&git(&path, &all, b"")).into_iter().collect()
 }
 
+/// Clients of one run.
+#[derive(Debug, Default)]
+struct Counts {
+    asked: usize,
+    /// Those who got another's pack.
+    shared: usize,
+    /// Those whose request was made after walks that ended early, and would be another else.
+    cut: usize,
+}
+
 #[test]
 fn whoever_shares_a_key_ends_up_complete() {
-    let (mut shared, mut asked) = (0, 0);
+    let counts = play(COMMITS_MAX);
+    assert!(counts.shared > counts.asked / 10, "keys are shared: {counts:?}");
+    assert_eq!(counts.cut, 0, "{counts:?}");
+}
+
+/// The same on both sides of a bound that some walks come to and others do not.
+#[test]
+fn whoever_shares_a_key_ends_up_complete_where_walks_end_early() {
+    let counts = play(5);
+    assert!(counts.cut > 0 && counts.cut < counts.asked, "{counts:?}");
+}
+
+fn play(commits_max: usize) -> Counts {
+    let mut counts = Counts::default();
     for seed in 1..=WORLDS {
-        eprintln!("seed {seed}");
+        eprintln!("seed {seed}, walks of {commits_max} commits");
         let mut random = Random::new(seed);
         let folder = tempfile::tempdir().unwrap();
         let git_dir = folder.path().join("server.git");
         std::fs::create_dir(&git_dir).unwrap();
         let count = 8 + random.below(20);
-        let world = World::new(&git_dir, &mut random, count, seed % 3 == 0);
+        let mut world = World::new(&git_dir, &mut random, count, seed % 3 == 0);
+        world.commits_max = commits_max;
         let mut packs: HashMap<[u8; 32], Vec<u8>> = HashMap::new();
         for number in 0..CLIENTS {
             let path = folder.path().join(format!("client-{number}"));
             let client = Client::new(path, &world, &mut random);
-            let (known, is_new) =
-                one_client(folder.path(), &world, &client, &mut packs, &mut random);
-            shared += usize::from(known);
-            asked += usize::from(is_new || known);
+            let met = one_client(folder.path(), &world, &client, &mut packs, &mut random);
+            counts.asked += 1;
+            counts.shared += usize::from(met.is_shared);
+            counts.cut += usize::from(met.is_cut);
         }
     }
-    eprintln!("{shared} of {asked} clients got another's pack");
-    assert!(shared > asked / 10, "keys are shared");
+    eprintln!("{counts:?}");
+    counts
 }
 
-/// Whether another client's pack was shared, and whether a pack was built.
+/// What a client met.
+struct Met {
+    is_shared: bool,
+    is_cut: bool,
+}
+
 fn one_client(
     folder: &Path,
     world: &World,
     client: &Client,
     packs: &mut HashMap<[u8; 32], Vec<u8>>,
     random: &mut Random,
-) -> (bool, bool) {
+) -> Met {
     let needs = client.needs(world, random);
     let had = client.objects();
     let mut haves = client.refs.clone();
@@ -198,8 +228,12 @@ fn one_client(
     let answer = world.fetch(needs.clone(), &haves);
     let request = answer.pack.unwrap();
     let digest = *request.key().unwrap().digest();
-    // Where clocks run backwards, a walk may end before it has seen all; keys may then differ.
+    let at_length = world.pack_after_walks_of(COMMITS_MAX, needs.clone(), &haves);
+    let is_cut = digest != *at_length.key().unwrap().digest();
+    // A walk that ends before it has seen all leaves more in; keys may then differ. So may one where
+    // clocks run backwards.
     let freely = !world.is_backwards
+        && world.commits_max == COMMITS_MAX
         && client.shallow.is_empty()
         && client.filter.is_none()
         && !needs.depth.any();
@@ -209,7 +243,7 @@ fn one_client(
         let difference = crate::pack_request::fingerprint::first_difference(&request, &other);
         assert_eq!(difference, None, "{:?}", client.path);
     }
-    let known = packs.contains_key(&digest);
+    let is_shared = packs.contains_key(&digest);
     let pack = packs.entry(digest).or_insert_with(|| world.build(&request)).clone();
     let original = PackRequest::new(Draft {
         wants: [&needs.wants[..], &more_wants(world, &answer.boundary)].concat(),
@@ -230,7 +264,7 @@ fn one_client(
     }
     client.take(&pack, &shallow);
     client.check(&needs.wants);
-    (known, !known)
+    Met { is_shared, is_cut }
 }
 
 fn more_wants(

@@ -14,6 +14,7 @@ use crate::pack_objects;
 use crate::pack_request::PackRequest;
 use crate::repository::{Environment, Repository};
 use crate::upload_pack::arguments::Needs;
+use crate::upload_pack::packing::COMMITS_MAX;
 use crate::upload_pack::question::FetchAnswer;
 use crate::upload_pack::v2::Fetch;
 use crate::upload_pack::{Answer, Desk, Question, Server, Settings};
@@ -31,6 +32,8 @@ pub(super) struct World {
     pub(super) tags: BTreeMap<String, ObjectId>,
     /// Its clocks cannot be trusted.
     pub(super) is_backwards: bool,
+    /// How long walks may be.
+    pub(super) commits_max: usize,
 }
 
 // === impl Random ===
@@ -133,8 +136,8 @@ impl World {
             parents.insert(ids.next().unwrap(), ids.collect());
         }
         let git_dir = folder.to_owned();
-        let mut world =
-            Self { git_dir, commits, parents, tags: BTreeMap::new(), is_backwards: backwards };
+        let (tags, is_backwards, commits_max) = (BTreeMap::new(), backwards, COMMITS_MAX);
+        let mut world = Self { git_dir, commits, parents, tags, is_backwards, commits_max };
         for name in ["t1", "t2", "t3", "t4", "t5", "t6", "nested", "blob"] {
             world.tags.insert(name.to_owned(), world.id(name));
         }
@@ -160,6 +163,16 @@ impl World {
         seen
     }
 
+    pub(super) fn pack_after_walks_of(
+        &self,
+        commits_max: usize,
+        needs: Needs,
+        haves: &[ObjectId],
+    ) -> PackRequest {
+        let mut desk = self.desk(&[]).with_packing_commits_max(commits_max);
+        fetch(&mut desk, needs, haves).pack.unwrap()
+    }
+
     pub(super) fn desk(&self, config: &[(&str, &str)]) -> Desk {
         let repository = Repository::open(&self.git_dir, Environment::default()).unwrap();
         let snapshot = repository.snapshot().unwrap();
@@ -173,7 +186,8 @@ impl World {
             namespace: Default::default(),
             explain_errors: false,
         };
-        Desk::new(snapshot, server, settings, true, Cancel::default())
+        let desk = Desk::new(snapshot, server, settings, true, Cancel::default());
+        desk.with_packing_commits_max(self.commits_max)
     }
 
     /// The answer to a fetch whose client says `done`.
