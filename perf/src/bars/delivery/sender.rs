@@ -34,7 +34,6 @@ pub(super) enum Method {
     Mapped,
     Sendfile,
     Splice,
-    WholeWindows,
 }
 
 /// A part of what is sent.
@@ -69,15 +68,13 @@ fn payload_bytes_max() -> u64 {
 // === impl Method ===
 
 impl Method {
-    pub(super) const ALL: [Self; 4] =
-        [Self::Mapped, Self::Sendfile, Self::Splice, Self::WholeWindows];
+    pub(super) const ALL: [Self; 3] = [Self::Mapped, Self::Sendfile, Self::Splice];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Mapped => "mapped",
             Self::Sendfile => "sendfile",
             Self::Splice => "splice",
-            Self::WholeWindows => "mapped in whole windows",
         }
     }
 }
@@ -100,15 +97,14 @@ impl<'a> Sender<'a> {
             self.socket.write_all(&self.frame(WINDOW_UPDATE, SYN, 0))?;
             let (mut at, end) = (0, framed_bytes(self.source.bytes()));
             while at < end {
-                let least = if self.method == Method::WholeWindows { WINDOW_BYTES } else { 1 };
-                while self.room_bytes < least.min(end - at) {
+                while self.room_bytes == 0 {
                     self.read_updates()?;
                 }
                 let bytes = self.room_bytes.min(end - at);
                 self.room_bytes -= bytes;
                 self.cut(at..at + bytes);
                 match self.method {
-                    Method::Mapped | Method::WholeWindows => self.write_mapped()?,
+                    Method::Mapped => self.write_mapped()?,
                     Method::Sendfile => self.send_file()?,
                     Method::Splice => self.splice(&pipe)?,
                 }
