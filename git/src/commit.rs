@@ -146,7 +146,8 @@ impl<'a> Details<'a> {
 // === impl Signature ===
 
 impl Signature {
-    fn of_first_line(line: &[u8]) -> Self {
+    /// By the first line of a signature.
+    pub(crate) fn of_first_line(line: &[u8]) -> Self {
         match line {
             b"-----BEGIN SIGNED MESSAGE-----" => Self::X509,
             b"-----BEGIN PGP MESSAGE-----" | b"-----BEGIN PGP SIGNATURE-----" => Self::Pgp,

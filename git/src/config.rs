@@ -14,7 +14,7 @@ mod value;
 pub(crate) mod wildmatch;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
@@ -120,6 +120,12 @@ impl Config {
             overrides.push(Entry { key, value: value.clone().map(BString::from) });
         }
         Ok(Self { base: Arc::clone(&self.base), own: self.own.clone(), overrides })
+    }
+
+    /// The last value of a key as a path (git-config(1), "pathname"): `~/` leads to `home`. None if
+    /// it is not set, or begins with what only git itself can expand.
+    pub fn path(&self, key: &str, home: Option<&Path>) -> Option<PathBuf> {
+        load::expand(self.string(key)?, home)
     }
 
     /// Last value of a normalised key such as `uploadpack.allowfilter`, or

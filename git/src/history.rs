@@ -75,6 +75,11 @@ impl Cancel {
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
+
+    /// Whether nobody waits any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 // === impl History ===
@@ -190,7 +195,7 @@ impl History {
     fn load(&mut self, node: Node) -> Result<&Loaded, HistoryError> {
         if let Entry::Known(id) = &self.entries[node as usize] {
             let id = *id;
-            if self.cancel.0.load(Ordering::Relaxed) {
+            if self.cancel.is_cancelled() {
                 return Err(HistoryError::Cancelled);
             }
             let commit = self.store.commit(&id)?.ok_or(HistoryError::Missing(id))?;
@@ -224,6 +229,14 @@ impl NodeSet {
         let new = self.words[word] >> bit & 1 == 0;
         self.words[word] |= 1 << bit;
         new
+    }
+
+    /// Takes `node` out.
+    pub fn remove(&mut self, node: Node) {
+        let (word, bit) = (node as usize / 64, node % 64);
+        if let Some(bits) = self.words.get_mut(word) {
+            *bits &= !(1 << bit);
+        }
     }
 
     /// Whether `node` is in the set.

@@ -48,7 +48,8 @@ use graphs::Graphs;
 use level::Level;
 use pack_set::PackFile;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use fault::GuardedMap;
 pub use gix_object::Kind;
@@ -154,12 +155,10 @@ pub struct StoreOptions {
 /// The objects of one repository and its alternates. Shared by threads.
 #[derive(Debug)]
 pub struct Store {
-    levels: Vec<Level>,
+    levels: Vec<Arc<Level>>,
     depends_on: Vec<(PathBuf, Stamp)>,
-    graphs: Option<Graphs>,
+    graphs: Option<Arc<Graphs>>,
     serial: u64,
-    /// Counts the rescans that found other packs.
-    rescans: AtomicU64,
     /// Since the packs were stated because of them.
     lookups: AtomicU32,
 }
@@ -186,13 +185,25 @@ impl Store {
     /// Opens the object directory `objects` and its alternates. Packs are listed, not yet opened.
     pub fn open(objects: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         let directories = alternates::resolve(objects, options)?;
-        let levels = directories.paths.iter().map(|path| Level::open(path));
+        let levels = directories.paths.iter().map(|path| Level::open(path).map(Arc::new));
         Ok(Self {
             levels: levels.collect::<Result<_, _>>()?,
             depends_on: directories.depends_on,
-            graphs: options.commit_graph.then(|| Graphs::new(directories.paths)),
+            graphs: options.commit_graph.then(|| Arc::new(Graphs::new(directories.paths))),
             serial: found::serial(),
-            rescans: AtomicU64::new(0),
+            lookups: AtomicU32::new(0),
+        })
+    }
+
+    /// The objects of the directory `quarantine`, then those of this store. What is open here is
+    /// shared, so it costs one listing.
+    pub fn with_quarantine(&self, quarantine: &Path) -> Result<Self, StoreError> {
+        let first = Arc::new(Level::open(quarantine)?);
+        Ok(Self {
+            levels: std::iter::once(first).chain(self.levels.iter().cloned()).collect(),
+            depends_on: self.depends_on.clone(),
+            graphs: self.graphs.clone(),
+            serial: found::serial(),
             lookups: AtomicU32::new(0),
         })
     }
@@ -224,7 +235,7 @@ impl Store {
         if self.is_remembered(id) {
             return Ok(true);
         }
-        let rescans = self.rescans.load(Ordering::SeqCst);
+        let rescans = self.rescans();
         let found = self.find(id, &|place| match place {
             // An index alone is no proof: its pack may have vanished.
             Place::Packed(file, offset) => {
@@ -241,7 +252,7 @@ impl Store {
         if let Some(kind) = self.recall_kind(id) {
             return Ok(Some(kind));
         }
-        let rescans = self.rescans.load(Ordering::SeqCst);
+        let rescans = self.rescans();
         let found = self.find(id, &|place| match place {
             Place::Packed(file, offset) => {
                 let chains = file.chains()?;
@@ -321,22 +332,27 @@ impl Store {
         }
         let mut retries = 0;
         loop {
-            let rescans = self.rescans.load(Ordering::SeqCst);
+            let rescans = self.rescans();
             let found = self.find_once(id, read);
             if matches!(found, Ok(Some(_))) || retries == RETRIES_MAX {
                 return found;
             }
             self.rescan()?;
-            if self.rescans.load(Ordering::SeqCst) == rescans {
+            if self.rescans() == rescans {
                 return found;
             }
             retries += 1;
         }
     }
 
+    /// How often other packs were found in one of the directories, by whatever store that shares it.
+    fn rescans(&self) -> u64 {
+        self.levels.iter().map(|level| level.rescans()).sum()
+    }
+
     fn rescan(&self) -> Result<(), StoreError> {
         for level in &self.levels {
-            level.rescan(&self.rescans)?;
+            level.rescan()?;
         }
         Ok(())
     }

@@ -128,6 +128,19 @@ impl Repository {
         Ok(Arc::clone(&reading.snapshot))
     }
 
+    /// A snapshot whose settings and objects are as they are now, while its refs may be those of an
+    /// earlier time: for those who read refs themselves, under their locks. A writer changes the
+    /// directory that its ref lies in, and must not list that one for each ref that it writes.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub fn settings(&self) -> Result<Arc<Snapshot>, RepositoryError> {
+        match self.flight.latest().filter(|latest| latest.has_current_settings()) {
+            Some(latest) => Ok(Arc::clone(&latest.snapshot)),
+            None => self.snapshot(),
+        }
+    }
+
     /// As [`Self::snapshot`], if that takes no reading, and if the kernel's caches prove it: never
     /// waits for the file system. `None` says nothing.
     pub fn snapshot_at_once(&self) -> Option<Arc<Snapshot>> {

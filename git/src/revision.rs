@@ -173,6 +173,11 @@ impl Revision {
     }
 }
 
+/// Whether the parents that commits name are those that git heeds.
+pub(crate) fn are_parents_known(snapshot: &Snapshot) -> bool {
+    is_served(snapshot, true)
+}
+
 /// Whether this snapshot tells all that git would heed.
 fn is_served(snapshot: &Snapshot, walks: bool) -> bool {
     let is_served = match snapshot.unsupported {

@@ -89,7 +89,7 @@ impl Store {
         drop(rows);
         // It counts as a look-up: packs long unlinked go in the end.
         let is_due = || self.lookups.fetch_add(1, Ordering::Relaxed) >= LOOKUPS_UNSTATED_MAX;
-        (row.rescans == self.rescans.load(Ordering::SeqCst) && !is_due()).then_some(row)
+        (row.rescans == self.rescans() && !is_due()).then_some(row)
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Level {
     packs: RwLock<Arc<PackSet>>,
     /// Held while listing, so that an older listing never replaces a newer one.
     scanning: Mutex<()>,
+    /// Counts the rescans that found other packs.
+    rescans: AtomicU64,
 }
 
 // === impl Level ===
@@ -25,16 +27,27 @@ impl Level {
     pub(super) fn open(objects: &Path) -> Result<Self, StoreError> {
         let pack_dir = objects.join("pack");
         let packs = RwLock::new(Arc::new(PackSet::scan(&pack_dir, None)?));
-        Ok(Self { objects: objects.to_owned(), pack_dir, packs, scanning: Mutex::new(()) })
+        Ok(Self {
+            objects: objects.to_owned(),
+            pack_dir,
+            packs,
+            scanning: Mutex::new(()),
+            rescans: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn packs(&self) -> Arc<PackSet> {
         Arc::clone(&self.packs.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Lists the packs again if the directory may have changed, and counts it in `rescans` if others
-    /// were found: before the lock is released, so that whoever waited for it knows to look again.
-    pub(super) fn rescan(&self, rescans: &AtomicU64) -> Result<(), StoreError> {
+    /// How often listing again found other packs.
+    pub(super) fn rescans(&self) -> u64 {
+        self.rescans.load(Ordering::SeqCst)
+    }
+
+    /// Lists the packs again if the directory may have changed, and counts it if others were
+    /// found: before the lock is released, so that whoever waited for it knows to look again.
+    pub(super) fn rescan(&self) -> Result<(), StoreError> {
         let _scanning = self.scanning.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.packs();
         if !before.is_stale(&self.pack_dir) {
@@ -44,7 +57,7 @@ impl Level {
         let changed = !before.is_same(&now);
         *self.packs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
         if changed {
-            rescans.fetch_add(1, Ordering::SeqCst);
+            self.rescans.fetch_add(1, Ordering::SeqCst);
         }
         Ok(())
     }

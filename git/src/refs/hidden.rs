@@ -45,9 +45,14 @@ impl HideRules {
     pub fn hides(&self, name_without_namespace: &BStr, full_name: &BStr) -> bool {
         let rule = self.0.iter().rfind(|rule| {
             let name = if rule.is_full { full_name } else { name_without_namespace };
-            name.strip_prefix(rule.prefix.as_slice())
-                .is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+            rule.covers(name)
         });
+        rule.is_some_and(|rule| !rule.shows)
+    }
+
+    /// Whether a ref outside the namespace is hidden: it has a full name only.
+    pub fn hides_outside(&self, full_name: &BStr) -> bool {
+        let rule = self.0.iter().rfind(|rule| rule.is_full && rule.covers(full_name));
         rule.is_some_and(|rule| !rule.shows)
     }
 
@@ -81,5 +86,10 @@ impl Rule {
             None => (false, text),
         };
         Self { shows, is_full, prefix: text.into() }
+    }
+
+    fn covers(&self, name: &BStr) -> bool {
+        name.strip_prefix(self.prefix.as_slice())
+            .is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
     }
 }

@@ -353,7 +353,8 @@ pub(crate) fn read_value(path: &Path) -> io::Result<Option<Value>> {
     read_plain(path)
 }
 
-fn read_plain(path: &Path) -> io::Result<Option<Value>> {
+/// The same for a path that is no symbolic link.
+pub(crate) fn read_plain(path: &Path) -> io::Result<Option<Value>> {
     let mut text = Vec::with_capacity(64);
     let opened = fs::File::open(path);
     match opened.and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut text)) {

@@ -117,8 +117,13 @@ impl PackedRefs {
 
     /// Whether any name begins with `prefix`.
     pub(crate) fn has_prefix(&self, prefix: &str) -> bool {
-        let at = self.entries.partition_point(|entry| self.name(entry) < prefix);
-        self.entries.get(at).is_some_and(|entry| self.name(entry).starts_with(prefix.as_bytes()))
+        self.at_or_after(prefix.into()).is_some_and(|name| name.starts_with(prefix.as_bytes()))
+    }
+
+    /// The first name that is `name` or sorts behind it.
+    pub(crate) fn at_or_after(&self, name: &BStr) -> Option<&BStr> {
+        let at = self.entries.partition_point(|entry| self.name(entry) < name);
+        self.entries.get(at).map(|entry| self.name(entry))
     }
 
     fn name(&self, entry: &Entry) -> &BStr {

@@ -14,7 +14,7 @@ use crate::ObjectId;
 use crate::objects::StoreError;
 
 /// `SYMREF_MAXDEPTH` of git: names read on the way, the first included.
-const SYMBOLIC_DEPTH_MAX: usize = 5;
+pub(crate) const SYMBOLIC_DEPTH_MAX: usize = 5;
 
 /// All refs as they are stored.
 pub(crate) struct Stored<'a> {

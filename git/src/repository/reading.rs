@@ -5,9 +5,11 @@
 //! only after it is packed.
 //! Never here: sharing between callers.
 
+mod objects;
+
 use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -21,12 +23,12 @@ use super::{Environment, RepositoryError, Snapshot, Unsupported, format};
 use crate::ObjectId;
 use crate::config::load::{self, Loaded, Sources};
 use crate::config::{Config, ConfigError};
-use crate::objects::{Kind, Store, StoreError, StoreOptions};
 use crate::refs::loose::{self, Directory, Value, Walk};
 use crate::refs::packed::PackedRefs;
-use crate::refs::resolve::{Listing, Object, Stored};
+use crate::refs::resolve::{Listing, Stored};
 use crate::refs::{Head, RefsError};
 use crate::stamp::{self, Reach, Stamp};
+use objects::Objects;
 
 /// Readings in a row that a writer may spoil. The last is used once, as git uses its only one.
 const ATTEMPTS_MAX: usize = 5;
@@ -42,6 +44,8 @@ pub(super) struct Reading {
     pub(super) snapshot: Arc<Snapshot>,
     /// Whether [`Self::is_current`] can tell.
     is_trusted: bool,
+    /// The same of settings and objects alone.
+    are_settings_trusted: bool,
     is_small_and_local: bool,
     has_broken: bool,
     /// Single files: configuration, HEAD, `shallow`, grafts, alternates.
@@ -57,15 +61,6 @@ struct Packed {
     stamp: Stamp,
     is_settled: bool,
     refs: Arc<PackedRefs>,
-}
-
-#[derive(Debug, Clone)]
-struct Objects {
-    store: Arc<Store>,
-    has_commit_graph: bool,
-    /// Device, inode and birth of the directory: another in its place is another store.
-    directory: Option<(u64, u64, Option<SystemTime>)>,
-    is_settled: bool,
 }
 
 /// Files read so far, each stamped before it was read.
@@ -106,6 +101,20 @@ impl Reading {
         self.is_trusted && self.is_small_and_local && self.is_unchanged(Reach::Memory)
     }
 
+    /// Whether settings and objects are certainly what a new reading would find; refs may differ.
+    pub(super) fn has_current_settings(&self) -> bool {
+        let home = &self.snapshot.places.common_dir;
+        let Ok(here) = Reach::Disk.directory(CWD, home) else { return false };
+        self.are_settings_trusted && self.have_files_stayed(&here, Reach::Disk)
+    }
+
+    fn have_files_stayed(&self, here: impl AsFd, reach: Reach) -> bool {
+        let home = &self.snapshot.places.common_dir;
+        self.files.iter().all(|(path, stamp)| {
+            reach.stamp(&here, stamp::below(home, path)).is_ok_and(|now| now == *stamp)
+        })
+    }
+
     fn is_unchanged(&self, reach: Reach) -> bool {
         // Relative to the directory that holds nearly all of them, a stat costs half as much.
         let home = &self.snapshot.places.common_dir;
@@ -113,7 +122,7 @@ impl Reading {
         let is_same = |path: &Path, stamp| {
             reach.stamp(&here, stamp::below(home, path)).is_ok_and(|now| now == stamp)
         };
-        self.files.iter().all(|(path, stamp)| is_same(path, *stamp))
+        self.have_files_stayed(&here, reach)
             && self
                 .loose
                 .iter()
@@ -161,8 +170,8 @@ impl Reading {
         drop(stored);
         let mut files = files.into_inner();
         files.add(objects.store.depends_on());
-        let is_trusted = files.is_settled()
-            && objects.is_settled
+        let are_settings_trusted = files.is_settled() && objects.is_settled;
+        let is_trusted = are_settings_trusted
             && packed.is_settled
             && loose.iter().all(|directory| directory.is_settled())
             && !listing.has_broken;
@@ -170,7 +179,7 @@ impl Reading {
             config,
             store: Arc::clone(&objects.store),
             head,
-            refs: listing.refs,
+            refs: Arc::new(listing.refs),
             unsupported,
             has_replace_refs,
             memo: Memo::default(),
@@ -180,11 +189,11 @@ impl Reading {
             pool: environment.pool(&objects.store),
         });
         let files = files.stamps;
-        let is_small_and_local = is_small_and_local(&files, &packed, &loose);
         Ok(Self {
             snapshot,
             is_trusted,
-            is_small_and_local,
+            are_settings_trusted,
+            is_small_and_local: is_small_and_local(&files, &packed, &loose),
             has_broken: listing.has_broken,
             files,
             loose,
@@ -346,53 +355,5 @@ impl Packed {
         }
         let refs = Arc::new(PackedRefs::read(&path)?);
         Ok(Self { path, stamp, is_settled: stamp.is_settled(read_at), refs })
-    }
-}
-
-// === impl Objects ===
-
-impl Objects {
-    fn open(
-        places: &Places,
-        environment: &Environment,
-        has_commit_graph: bool,
-        previous: Option<&Self>,
-    ) -> Result<Self, StoreError> {
-        let directory = fs::metadata(&places.objects_dir).ok();
-        let directory =
-            directory.map(|metadata| (metadata.dev(), metadata.ino(), metadata.created().ok()));
-        let is_same = |previous: &&Self| {
-            previous.has_commit_graph == has_commit_graph
-                && previous.directory == directory
-                && previous.is_settled
-                && previous
-                    .store
-                    .depends_on()
-                    .iter()
-                    .all(|(path, stamp)| Stamp::of(path).is_ok_and(|now| now == *stamp))
-        };
-        if let Some(previous) = previous.filter(is_same) {
-            return Ok(previous.clone());
-        }
-        let read_at = SystemTime::now();
-        let alternates = environment.alternate_object_directories.clone();
-        let options = StoreOptions { alternates, commit_graph: has_commit_graph };
-        let store = Arc::new(Store::open(&places.objects_dir, &options)?);
-        let is_settled = store.depends_on().iter().all(|(_, stamp)| stamp.is_settled(read_at));
-        Ok(Self { store, has_commit_graph, directory, is_settled })
-    }
-
-    /// Whether an object exists, and what it peels to.
-    fn look(&self, id: &ObjectId) -> Result<Object, StoreError> {
-        match self.store.header(id)? {
-            None => Ok(None),
-            Some(header) if header.kind == Kind::Tag => match self.store.peel(id) {
-                Ok(peeled) => Ok(Some(peeled.filter(|peeled| peeled != id))),
-                // A tag of something that is missing or broken has no peeled value, as in git.
-                Err(StoreError::Object { .. }) => Ok(Some(None)),
-                Err(error) => Err(error),
-            },
-            Some(_) => Ok(Some(None)),
-        }
     }
 }

@@ -13,9 +13,10 @@ use super::memo::Memo;
 use crate::at_once;
 use crate::config::Config;
 use crate::mailmap;
-use crate::objects::Store;
+use crate::objects::{Store, StoreError, StoreOptions};
 use crate::refs::loose::{self, Value};
-use crate::refs::{Head, Namespace, Ref};
+use crate::refs::resolve::SYMBOLIC_DEPTH_MAX;
+use crate::refs::{Head, Namespace, Ref, is_valid_name};
 
 /// Refs, HEAD, configuration and objects of a repository at one time.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Snapshot {
     /// Everything under `refs/`, sorted by name, as git (since 2.34) advertises it: symbolic refs
     /// resolved, those that lead nowhere left out; refs whose object is missing are there, and
     /// broken ones with a null id ([`Ref::is_broken`]).
-    pub refs: Vec<Ref>,
+    pub refs: Arc<Vec<Ref>>,
     /// Why the repository has to be served by a git child. If the format is the reason, neither
     /// refs nor HEAD were read.
     pub unsupported: Option<Unsupported>,
@@ -70,6 +71,39 @@ pub enum Unsupported {
 // === impl Snapshot ===
 
 impl Snapshot {
+    /// The same refs and settings with objects from other directories, as git reads them with
+    /// `GIT_OBJECT_DIRECTORY` and `GIT_ALTERNATE_OBJECT_DIRECTORIES`. Costs the opening of a
+    /// store; whether objects of refs exist is not looked at again.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn with_objects(
+        &self,
+        own: Option<&Path>,
+        alternates: &[PathBuf],
+    ) -> Result<Self, StoreError> {
+        let mut places = self.places.clone();
+        if let Some(own) = own {
+            places.objects_dir = own.to_path_buf();
+        }
+        let is_allowed = self.config.boolean("core.commitgraph") != Ok(Some(false));
+        let commit_graph = !self.has_replace_refs && self.unsupported.is_none() && is_allowed;
+        let options = StoreOptions { alternates: alternates.to_vec(), commit_graph };
+        Ok(Self {
+            config: self.config.clone(),
+            store: Arc::new(Store::open(&places.objects_dir, &options)?),
+            head: self.head.clone(),
+            refs: Arc::clone(&self.refs),
+            unsupported: self.unsupported,
+            has_replace_refs: self.has_replace_refs,
+            memo: Memo::default(),
+            mailmap: OnceLock::new(),
+            namespace_heads: self.namespace_heads.clone(),
+            places,
+            pool: None,
+        })
+    }
+
     /// The ref of a full name.
     pub fn find(&self, full_name: &BStr) -> Option<&Ref> {
         let found = self.refs.binary_search_by(|one| one.name.as_bstr().cmp(full_name));
@@ -117,6 +151,41 @@ impl Snapshot {
         is_ref(git_dir) || (git_dir != common_dir && is_ref(common_dir))
     }
 
+    /// Where a symbolic ref leads in the end; `None` for other refs, `Some(None)` if it leads
+    /// nowhere that could be a ref. One to a ref that does not exist is no part of the snapshot:
+    /// its file is looked at now.
+    pub(crate) fn symbolic_target(&self, full_name: &BStr) -> Option<Option<BString>> {
+        if let Some(found) = self.find(full_name) {
+            return found.symref_target.clone().map(Some);
+        }
+        let value = |name: &BStr| {
+            let path = self.places.common_dir.join(name.to_path().ok()?);
+            loose::read_value(&path).ok().flatten()
+        };
+        if !is_valid_name(full_name) || !full_name.starts_with(b"refs/") {
+            return None;
+        }
+        let Some(Value::Symbolic(mut target)) = value(full_name) else { return None };
+        for _ in 1..SYMBOLIC_DEPTH_MAX {
+            if !is_valid_name(&target) {
+                return Some(None);
+            }
+            match value(target.as_bstr()) {
+                None | Some(Value::Direct(_)) => return Some(Some(target)),
+                Some(Value::Broken) => return Some(None),
+                Some(Value::Symbolic(next)) => target = next,
+            }
+        }
+        Some(None)
+    }
+
+    /// Whether worktrees are linked to the repository (git-worktree). That is no part of the
+    /// snapshot: the directory is looked at now.
+    pub(crate) fn has_linked_worktrees(&self) -> bool {
+        let entries = std::fs::read_dir(self.places.common_dir.join("worktrees"));
+        entries.is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// The directory that the repository's own objects lie in.
     pub fn objects_dir(&self) -> &Path {
         &self.places.objects_dir
@@ -131,6 +200,12 @@ impl Snapshot {
     /// The git directory; of a linked worktree its own.
     pub fn git_dir(&self) -> &Path {
         &self.places.git_dir
+    }
+
+    /// The directory that all worktrees share, which holds `refs/`, `packed-refs` and `config`
+    /// (gitrepository-layout(5)); for others the git directory.
+    pub fn common_dir(&self) -> &Path {
+        &self.places.common_dir
     }
 }
 

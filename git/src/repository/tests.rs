@@ -5,6 +5,7 @@ mod enter;
 mod hidden;
 mod listing;
 mod races;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

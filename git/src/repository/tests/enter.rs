@@ -60,7 +60,7 @@ fn check_entered(sandbox: &Sandbox, path: &Path, strict: bool) {
     let Ok(repository) = ours else { return };
     let snapshot = repository.snapshot().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    for one in &snapshot.refs {
+    for one in snapshot.refs.iter() {
         assert!(told.contains(&format!(" {}", one.name)), "{case}: {}", one.name);
     }
     assert!(!snapshot.refs.is_empty());
