@@ -8,6 +8,7 @@
 //! Never here: whether packs hold the right objects in every case; `fetch` compares those.
 
 mod auth;
+mod custom_hooks;
 mod fetch;
 mod health;
 mod hostile_http2;
@@ -16,10 +17,27 @@ mod hostile_sidechannel;
 mod methods;
 mod observed;
 mod observed_fetch;
+mod push;
+mod push_blobs;
+mod push_by_git;
+mod push_commits;
+mod push_gitlab;
+mod push_history;
+mod push_hostile;
+mod push_leaving;
+mod push_load;
+mod push_paths;
+mod push_trees;
+mod push_votes;
+mod quarantined;
+mod ref_reads;
+mod ref_votes;
+mod ref_writes;
 mod replay;
 mod ssh;
 mod unary;
 mod vanish;
+mod votes;
 
 use gitring_tests::node::Node;
 use gitring_tests::repository::{Kind, Repository};

@@ -6,7 +6,10 @@
 //!
 //! Never here: mocks.
 
+mod check;
 mod concurrent_writer;
+mod contention;
+mod crash;
 mod differential;
 mod drain;
 mod fetch;
@@ -14,5 +17,6 @@ mod gitaly;
 mod hostile;
 mod pack_cache;
 mod protocol;
+mod push;
 mod stdio_environment;
 mod tidy;

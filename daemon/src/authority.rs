@@ -1,4 +1,4 @@
-//! A connection of a client over a unix socket, whose `:authority` is made readable
+//! A connection over a unix socket, or back over a mux, whose `:authority` is made readable
 //! ([`gitring_proto::authority`]).
 
 use bytes::{Buf, BytesMut};

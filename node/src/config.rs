@@ -7,15 +7,19 @@
 //! stops the start.
 //! Never here: what a setting does.
 
+mod gitlab;
 mod keys;
 mod pack_cache;
 
 use self::keys::Standing;
+use crate::gitlab::GitlabConfig;
+use crate::hooks::HooksConfig;
 use crate::pack_cache::PackCacheConfig;
 use crate::reactor::RuntimeConfig;
 use crate::reactor::ring::IoUring;
 use crate::rpc::gateway::{GatewayConfig, Limits};
 use crate::rpc::gitaly::{AuthConfig, GitalyConfig, Timeouts};
+use crate::rpc::push;
 use crate::storage::{StorageConfig, StorageName, Storages};
 use gitring_daemon::log::{Format, LevelFilter, LogConfig};
 use gitring_daemon::settings::{Document, Section, SettingsError};
@@ -69,8 +73,14 @@ pub struct Config {
     pub gitaly: GitalyConfig,
     /// `[gateway]`, if it listens.
     pub gateway: Option<GatewayConfig>,
+    /// `[gitlab]`, if it has a URL.
+    pub gitlab: Option<GitlabConfig>,
+    /// `[hooks]`.
+    pub hooks: HooksConfig,
     /// `[runtime]`.
     pub runtime: RuntimeConfig,
+    /// `[pushes]`.
+    pub pushes: push::Limits,
     /// `[pack_objects_cache]`.
     pub pack_cache: PackCacheConfig,
     /// Keys that Gitaly uses and we do not.
@@ -118,7 +128,10 @@ impl Config {
                 Some(_) => root.parsed("prometheus_listen_addr", address)?,
             },
             grace: root.duration("graceful_restart_timeout")?.unwrap_or(GRACE_DEFAULT),
+            gitlab: gitlab::read(&root)?,
+            hooks: gitlab::hooks(&root)?,
             runtime: runtime(&root)?,
+            pushes: pushes(&root)?,
             pack_cache,
             unused_keys,
             unknown_keys,
@@ -191,7 +204,8 @@ fn gateway(
             .ok_or_else(|| format!("'{name}' is unknown, allowed: the name of a [[storage]]"))
     };
     let storage = section.parsed("storage", known)?.unwrap_or(first);
-    Ok(Some(GatewayConfig { listen_addr, storage, limits: Limits::default() }))
+    let receive_pack = section.boolean("receive_pack")?.unwrap_or(false);
+    Ok(Some(GatewayConfig { listen_addr, storage, receive_pack, limits: Limits::default() }))
 }
 
 fn gitaly(root: &Section<'_>) -> Result<GitalyConfig, SettingsError> {
@@ -217,6 +231,21 @@ fn gitaly(root: &Section<'_>) -> Result<GitalyConfig, SettingsError> {
         set("upload_archive_negotiation", &mut timeouts.upload_archive_negotiation)?;
     }
     Ok(GitalyConfig { listen_addr, socket_path: socket_path.map(PathBuf::from), auth, timeouts })
+}
+
+fn pushes(root: &Section<'_>) -> Result<push::Limits, SettingsError> {
+    let mut limits = push::Limits::default();
+    if let Some(section) = root.section("pushes")? {
+        if let Some(bytes) = section.integer("pack_bytes_max", 1, usize::MAX)? {
+            limits.pack_bytes_max = bytes as u64;
+        }
+        if let Some(objects) = section.integer("objects_max", 1, u32::MAX as usize)? {
+            limits.objects_max = u32::try_from(objects).unwrap_or(u32::MAX);
+        }
+        let time = section.duration("unpack_time_max")?;
+        limits.unpack_time_max = time.unwrap_or(limits.unpack_time_max);
+    }
+    Ok(limits)
 }
 
 fn git(root: &Section<'_>) -> Result<GitConfig, SettingsError> {
@@ -277,6 +306,7 @@ fn runtime(root: &Section<'_>) -> Result<RuntimeConfig, SettingsError> {
         children_max: CHILDREN_DEFAULT,
         connections_max: CONNECTIONS_DEFAULT,
         io_uring: IoUring::Auto,
+        is_durable: true,
     };
     if let Some(section) = root.section("runtime")? {
         let set = |key, max, field: &mut usize| -> Result<(), SettingsError> {
@@ -293,6 +323,7 @@ fn runtime(root: &Section<'_>) -> Result<RuntimeConfig, SettingsError> {
             other => Err(format!("'{other}' is no choice, allowed: auto, off")),
         })?;
         config.io_uring = mode.unwrap_or(config.io_uring);
+        config.is_durable = section.boolean("fsync")?.unwrap_or(config.is_durable);
     }
     Ok(config)
 }

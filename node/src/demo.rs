@@ -1,8 +1,9 @@
-//! `gitring-node demo`: stock git clients clone from a node, beside the same from stock git.
+//! `gitring-node demo`: stock git clients clone from a node and push to it, beside the same with stock git.
 //!
 //! ```text
 //!   git clone ──http──> relay (counts bytes) ──> gitring-node serve ──> storage/demo.git
 //!   git clone ──pipe──> demo measure (counts bytes, CPU) ──> git upload-pack ──┘
+//!   git push likewise, to a branch each
 //! ```
 //!
 //! Always true:
@@ -94,14 +95,14 @@ fn demonstrate() -> Result<bool, DemoError> {
     let mut node = DemoNode::start(folder.path())?;
     let stock = StockServer::new(folder.path())?;
     println!("node:  {} (pid {})", node.url(), node.pid());
-    println!("stock: git upload-pack, {}", client::git_version()?);
+    println!("stock: git upload-pack and receive-pack, {}", client::git_version()?);
     println!();
 
     let ours = Client::new(folder.path().join("from-node"), node.relayed_url(), None)?;
     let twins = Client::new(
         folder.path().join("from-stock"),
         repository.file_url(),
-        Some(stock.upload_pack().to_owned()),
+        Some(stock.programs()),
     )?;
     table::print_head();
     let mut all_match = true;

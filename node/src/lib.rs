@@ -7,11 +7,15 @@
 //! - [`pack_cache`]: packs that are sent more than once;
 //! - [`storage`]: storages, paths in them, opened repositories;
 //! - [`pack_cache`]: packs that are made once for many;
+//! - [`hooks`]: what is asked and told around a push;
+//! - [`gitlab`]: GitLab's internal API;
 //! - [`reactor`]: threads, workers, children.
 //!
 //! Never here: PostgreSQL, other nodes.
 
 pub mod config;
+pub mod gitlab;
+pub mod hooks;
 pub mod pack_cache;
 pub mod reactor;
 pub mod rpc;

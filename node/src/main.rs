@@ -1,12 +1,13 @@
 //! The command line of gitring-node.
 
 mod cache_tool;
+mod check;
 mod demo;
 
 use clap::{Parser, Subcommand};
 use gitring_daemon::log;
 use gitring_node::config::Config;
-use gitring_node::rpc::stdio;
+use gitring_node::rpc::stdio::{receive_pack, upload_pack};
 use gitring_node::server;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,14 @@ enum Command {
         config: PathBuf,
     },
     /// Serve one fetch on standard input and output, as `git upload-pack` does
-    UploadPack(stdio::Arguments),
+    UploadPack(upload_pack::Arguments),
+    /// Take one push on standard input and output, as `git receive-pack` does
+    ReceivePack(receive_pack::Arguments),
+    /// Ask the configured GitLab whether it takes the node's secret, as `gitaly check` does
+    Check {
+        /// The configuration file
+        config: PathBuf,
+    },
     /// Look at the pack cache, empty it, or ask why two fetches did not share a pack
     Cache(cache_tool::Arguments),
     /// Clone from a node and from stock git, compare, and print what each cost
@@ -45,7 +53,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match (cli.command, cli.config) {
         (Some(Command::Serve { config }), _) | (None, Some(config)) => serve(&config),
-        (Some(Command::UploadPack(arguments)), _) => stdio::run(&arguments),
+        (Some(Command::UploadPack(arguments)), _) => upload_pack::run(&arguments),
+        (Some(Command::ReceivePack(arguments)), _) => receive_pack::run(&arguments),
+        (Some(Command::Check { config }), _) => check::run(&config),
         (Some(Command::Cache(arguments)), _) => cache_tool::run(&arguments),
         (Some(Command::Demo { measure }), _) => demo::run(&measure),
         // clap has shown the help instead.

@@ -45,6 +45,9 @@ pub struct RuntimeConfig {
     pub connections_max: usize,
     /// Whether file work may go through io_uring.
     pub io_uring: IoUring,
+    /// Whether changes are acknowledged only once they are on stable storage. Without it a loss of
+    /// power loses some: for measurements.
+    pub is_durable: bool,
 }
 
 /// An accepted connection on its way to a reactor, and its place under `connections_max`.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   gateway (smart HTTP) ──┐
-//!   gitaly (gRPC) ─────────┴─► wire::Call ──► fetch ──► fallback (git upload-pack)
+//!   gitaly (gRPC) ─────────┼─► wire::Call ──► fetch ──► fallback (git upload-pack)
+//!   stdio ─────────────────┘   push::Call ──► push  ──► fallback (git receive-pack)
 //! ```
 //!
-//! Always true: whatever the transport, a fetch ends in [`fetch::serve`].
+//! Always true: whatever the transport, a fetch ends in [`fetch::serve`], a push in [`push::serve`].
 //! Never here: threads, sockets' limits below a request.
 
 pub mod access_log;
@@ -16,13 +17,18 @@ pub mod fetch;
 pub mod gateway;
 pub mod git;
 pub mod gitaly;
+mod packets;
+pub mod push;
 pub mod stdio;
 pub mod trace;
+pub mod votes;
 pub mod wire;
 
+use crate::hooks::Hooks;
 use crate::pack_cache::Packs;
 use crate::reactor::children::Children;
 use crate::reactor::workers::Workers;
+use crate::storage::Writing;
 use fetch::Buffers;
 use git::Git;
 use prometheus::{IntCounterVec, Opts, Registry};
@@ -34,16 +40,24 @@ use trace::Trace;
 pub struct Services {
     /// For CPU work and the file system.
     pub workers: Workers,
+    /// For what must be on disk before a call goes on.
+    pub writing: Writing,
     /// For git.
     pub children: Children,
     /// The git to run.
     pub git: Arc<Git>,
+    /// What is asked and told around a push.
+    pub hooks: Hooks,
     /// Counters of fetches.
     pub metrics: FetchMetrics,
     /// For packs on their way in.
     pub buffers: Buffers,
     /// Packs that are there already, or being made.
     pub packs: Packs,
+    /// What one push may take.
+    pub pushes: push::Limits,
+    /// Pushes that go on whether or not their clients wait.
+    pub landings: push::Landings,
     /// The value of the `agent` capability.
     pub agent: String,
     /// What the caller of a drop-in traces.
@@ -57,11 +71,13 @@ pub fn agent() -> String {
     concat!("gitring/", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
-/// Answers: how often does git itself have to serve a fetch, and why? What do clients speak?
+/// Answers: how often does git itself have to serve a fetch or a push, and why? What do clients speak?
 #[derive(Debug, Clone)]
 pub struct FetchMetrics {
     /// By reason.
     pub fallbacks: IntCounterVec,
+    /// Pushes given to git, by reason.
+    pub push_fallbacks: IntCounterVec,
     /// By service, method and version of git's protocol.
     pub protocols: IntCounterVec,
 }
@@ -81,6 +97,11 @@ impl FetchMetrics {
             fallbacks: counter(
                 "gitring_upload_pack_fallbacks_total",
                 "Fetches given to git upload-pack.",
+                &["reason"],
+            ),
+            push_fallbacks: counter(
+                "gitring_receive_pack_fallbacks_total",
+                "Pushes given to git receive-pack.",
                 &["reason"],
             ),
             protocols: counter(

@@ -9,6 +9,8 @@ mod system;
 use self::doors::{Blueprint, Listening, MakeServices, StartListening};
 use self::runtime_dir::RuntimeDir;
 use crate::config::Config;
+use crate::gitlab::{self, Client};
+use crate::hooks::{Hooks, HooksConfig};
 use crate::reactor::Reactors;
 use crate::reactor::accept;
 use crate::reactor::children::Children;
@@ -16,15 +18,15 @@ use crate::reactor::ring::Rings;
 use crate::reactor::workers::Workers;
 use crate::rpc::fetch::Buffers;
 use crate::rpc::git::{Git, Surroundings};
-use crate::rpc::{self, FetchMetrics, Services, defaults};
-use crate::storage::Repositories;
+use crate::rpc::{self, FetchMetrics, Services, defaults, push};
+use crate::storage::{Repositories, WRITERS_DEFAULT, Writing};
 use gitring_daemon::drain::{self, Control};
 use gitring_daemon::listener::{self, ListenError};
 use gitring_daemon::{log, metrics};
 use gitring_git::repository::Environment;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -52,6 +54,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// GitLab cannot be asked as configured.
+    #[error("could not create GitLab API client")]
+    Gitlab(#[from] gitlab::ClientError),
     /// Threads, signals, event queues.
     #[error("start threads")]
     System(#[from] io::Error),
@@ -131,9 +136,18 @@ impl Node {
         let rings = Rings::start(config.runtime.io_uring, &registry)?;
         let environment = environment(config.git.config.clone());
         config.storages.identify();
-        let repositories = Repositories::new(config.storages.clone(), environment, workers.clone());
+        let writing = Writing::start(WRITERS_DEFAULT, &registry, config.runtime.is_durable)?;
+        let repositories = Repositories::new(
+            config.storages.clone(),
+            environment,
+            workers.clone(),
+            writing.clone(),
+        );
         let metrics = FetchMetrics::register(&registry);
-        let services = services(workers, children.clone(), git, metrics.clone());
+        let gitlab = config.gitlab.as_ref().map(|gitlab| Client::new(gitlab, &registry));
+        let pools = Pools { workers, writing, children: children.clone() };
+        let hooks = pools.hooks(config.hooks.clone(), gitlab.transpose()?, &git.program);
+        let services = services(pools, git, (hooks, metrics.clone()), config.pushes);
         let (control, drain) = drain::channel();
         let Listening { listeners, gateway, gitaly } = Listening::start(&config)?;
         if config.gitaly.auth.secret.is_none() && gitaly.is_some_and(|at| !at.ip().is_loopback()) {
@@ -210,13 +224,37 @@ impl Node {
     }
 }
 
+/// Threads and processes.
+struct Pools {
+    workers: Workers,
+    writing: Writing,
+    children: Children,
+}
+
+// === impl Pools ===
+
+impl Pools {
+    fn hooks(&self, config: HooksConfig, gitlab: Option<Client>, git: &Path) -> Hooks {
+        Hooks::new(config, gitlab, self.workers.clone(), self.children.clone(), git)
+    }
+}
+
 /// What calls may use.
-fn services(workers: Workers, children: Children, git: Git, metrics: FetchMetrics) -> MakeServices {
+fn services(
+    pools: Pools,
+    git: Git,
+    (hooks, metrics): (Hooks, FetchMetrics),
+    pushes: push::Limits,
+) -> MakeServices {
     let (git, buffers) = (Arc::new(git), Buffers::default());
     Arc::new(move |packs| Services {
-        workers: workers.clone(),
-        children: children.clone(),
+        workers: pools.workers.clone(),
+        writing: pools.writing.clone(),
+        children: pools.children.clone(),
+        pushes,
+        landings: push::Landings::default(),
         git: Arc::clone(&git),
+        hooks: hooks.clone(),
         metrics: metrics.clone(),
         buffers: buffers.clone(),
         packs,

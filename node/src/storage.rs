@@ -9,8 +9,10 @@ mod create;
 mod delete;
 mod durable;
 mod glances;
+mod held;
 mod lock;
 mod metadata;
+mod object_directories;
 mod path;
 mod place;
 mod remove;
@@ -20,14 +22,19 @@ mod size;
 mod status;
 mod sweep;
 mod visits;
+mod write;
 
-pub use self::create::{CreateError, CreateOptions};
+pub use self::create::{CreateError, CreateOptions, Creation};
 pub use self::glances::Glances;
+pub use self::held::Held;
+pub use self::lock::{Lock, LockError};
+pub use self::object_directories::{BadObjectDirectory, ConfinedDirectories, ObjectDirectories};
 pub use self::path::{BadRelativePath, RelativePath};
-pub use self::place::PlaceError;
-pub use self::remove::RemoveError;
+pub use self::place::{PlaceError, make_scratch};
+pub use self::remove::{Removal, RemoveError};
 pub use self::roots::{StorageConfig, StorageConfigError, StorageName, Storages};
 pub use self::status::{Disk, Status};
+pub use self::write::{WRITERS_DEFAULT, Writing};
 
 use self::cache::{Cache, CacheLimits, Key};
 use self::visits::{Visit, Visits};
@@ -66,6 +73,9 @@ pub enum OpenError {
         /// `objects`, `refs` or `HEAD`, if it is a directory without one of them.
         missing: Option<&'static str>,
     },
+    /// The objects that were to be read are not the repository's.
+    #[error(transparent)]
+    ObjectDirectory(#[from] BadObjectDirectory),
     /// The file system failed.
     #[error("look up the repository")]
     Io(#[from] io::Error),
@@ -106,6 +116,7 @@ struct Shared {
     storages: Storages,
     environment: Environment,
     workers: Workers,
+    writing: Writing,
     cache: Mutex<Cache>,
     visits: Visits,
 }
@@ -114,7 +125,12 @@ struct Shared {
 
 impl Repositories {
     /// `environment` is what every repository is opened with.
-    pub fn new(storages: Storages, environment: Environment, workers: Workers) -> Self {
+    pub fn new(
+        storages: Storages,
+        environment: Environment,
+        workers: Workers,
+        writing: Writing,
+    ) -> Self {
         let limits = CacheLimits { entries_max: CACHE_ENTRIES_MAX, refs_max: CACHE_REFS_MAX };
         let cache = Mutex::new(Cache::new(limits));
         Self {
@@ -122,6 +138,7 @@ impl Repositories {
                 storages,
                 environment,
                 workers,
+                writing,
                 cache,
                 visits: Visits::default(),
             }),
@@ -146,7 +163,7 @@ impl Repositories {
         path: &RelativePath,
         work: impl FnOnce(&Opened) -> T + Send + 'static,
     ) -> Result<T, OpenError> {
-        let key = Key { storage: storage.clone(), path: path.clone() };
+        let key = Key::new(storage, path);
         let (sender, receiver) = oneshot::channel();
         let visit: Visit = Box::new(move |opened| {
             if !sender.is_closed() {
@@ -175,7 +192,7 @@ impl Repositories {
         path: &RelativePath,
         work: impl FnOnce(&Opened) -> T,
     ) -> Option<T> {
-        let key = Key { storage: storage.clone(), path: path.clone() };
+        let key = Key::new(storage, path);
         let opened = glances.share(key, |key| self.shared.prove(key)).await?;
         at_once::attempt(|| work(&opened))
     }
@@ -227,7 +244,7 @@ impl Repositories {
         path: &RelativePath,
         work: impl FnOnce(&Shared, &Key) -> T + Send + 'static,
     ) -> Result<T, WorkerError> {
-        let key = Key { storage: storage.clone(), path: path.clone() };
+        let key = Key::new(storage, path);
         let shared = Arc::clone(&self.shared);
         self.shared.workers.run(move || work(&shared, &key)).await
     }
@@ -311,6 +328,8 @@ impl Shared {
         }
         let opened = Repository::open(identity.directory(), self.environment.clone());
         let repository = Arc::new(opened.map_err(|error| self.judge(key, error))?);
+        // Before anybody reads its refs: an atomic push of a dead process may be there in half.
+        write::finish(&repository).map_err(|error| self.judge(key, error))?;
         self.cache().put(key.clone(), identity, Arc::clone(&repository));
         Ok(repository)
     }
@@ -348,6 +367,7 @@ impl OpenError {
             Self::NoStorage(path) => Self::NoStorage(path.clone()),
             Self::NotFound => Self::NotFound,
             Self::Outside => Self::Outside,
+            Self::ObjectDirectory(error) => Self::ObjectDirectory(error.clone()),
             Self::NotARepository { missing } => Self::NotARepository { missing: *missing },
             Self::Io(error) => Self::Io(io::Error::new(error.kind(), error.to_string())),
             Self::Repository(error) => Self::Io(io::Error::other(log::chain(error))),

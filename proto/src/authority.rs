@@ -1,11 +1,13 @@
 //! Requests over unix sockets name the socket's path as `:authority`, percent-encoded: gRPC's
 //! core library (Ruby, Python, C++) sends `var%2Fopt%2Fgitaly.socket`. RFC 3986 §3.2.2 knows no
 //! slash in a host, encoded or not, and the HTTP/2 server that we use closes the connection. What
-//! the field says has no meaning to us, so it is made readable before it gets there.
+//! the field says has no meaning to us, so it is made readable before it gets there. So is what a
+//! node of Gitaly calls the way back over a mux: `multiplexed%2F`, and the client's address, which
+//! is `@` for a unix socket; Go's library encodes it with Huffman's code.
 //!
 //! Always true:
-//! - only `%` in plain `:authority` values of HEADERS frames is changed, to `-`, so that no length
-//!   and no compression state differs;
+//! - only `%` and `@` in `:authority` values of HEADERS frames are changed, to `-` and `$`, whose
+//!   codes are as long, so that no length and no compression state differs;
 //! - at most one HEADERS frame of [`FRAME_BYTES_MAX`] is held back; whatever cannot be read is
 //!   passed on as it is.
 //!
@@ -102,13 +104,66 @@ fn mend(block: &mut [u8]) -> Option<()> {
             index => index == AUTHORITY_INDEX,
         };
         let (value, is_plain) = string(block, &mut at)?;
-        if is_authority && is_plain {
-            for byte in block.get_mut(value)?.iter_mut().filter(|byte| **byte == b'%') {
-                *byte = b'-';
-            }
+        let value = block.get_mut(value)?;
+        match (is_authority, is_plain) {
+            (true, true) => value.iter_mut().for_each(|byte| {
+                *byte = match *byte {
+                    b'%' => b'-',
+                    b'@' => b'$',
+                    other => other,
+                }
+            }),
+            (true, false) => mend_coded(value),
+            (false, _) => {}
         }
     }
     Some(())
+}
+
+/// The same in Huffman's code (RFC 7541, appendix B), as far as it has common characters.
+fn mend_coded(value: &mut [u8]) {
+    let mut at = 0;
+    while let Some((code, bits)) = character(value, at) {
+        match (code, bits) {
+            (0x15, 6) => put(value, at, 0x16, bits),
+            (0x1ffa, 13) => put(value, at, 0x1ff9, bits),
+            _ => {}
+        }
+        at += bits;
+    }
+}
+
+/// The code that begins at a bit, and its length. Codes of a length are numbers in a row, and lower
+/// than those of longer ones, cut off.
+fn character(value: &[u8], at: usize) -> Option<(usize, usize)> {
+    const LAST: [(usize, usize); 8] = [
+        (5, 0x9),
+        (6, 0x2d),
+        (7, 0x7b),
+        (8, 0xfd),
+        (10, 0x3fc),
+        (11, 0x7fc),
+        (12, 0xffb),
+        (13, 0x1ffd),
+    ];
+    let code = |bits| {
+        (at..at + bits).try_fold(0, |code, bit| {
+            let byte = value.get(bit / 8)?;
+            Some(code << 1 | usize::from(byte >> (7 - bit % 8) & 1))
+        })
+    };
+    LAST.iter().find_map(|(bits, last)| {
+        let code = code(*bits)?;
+        (code <= *last).then_some((code, *bits))
+    })
+}
+
+fn put(value: &mut [u8], at: usize, code: usize, bits: usize) {
+    for place in 0..bits {
+        let (bit, mask) = (at + place, code >> (bits - 1 - place) & 1);
+        let shift = 7 - bit % 8;
+        value[bit / 8] = value[bit / 8] & !(1 << shift) | (mask as u8) << shift;
+    }
 }
 
 /// RFC 7541 §5.1, of at most four bytes behind the prefix: lengths stay below a frame's.
@@ -194,6 +249,37 @@ mod tests {
             &frame(HEADERS, PADDED | PRIORITY, &padded(&given)),
             &frame(HEADERS, PADDED | PRIORITY, &padded(&mended)),
         );
+    }
+
+    /// Huffman's code, from the digits of appendix B.
+    fn coded(codes: &str) -> Vec<u8> {
+        let mut bits: String = codes.split_whitespace().collect();
+        bits.extend(std::iter::repeat_n('1', (8 - bits.len() % 8) % 8));
+        let bytes = bits.as_bytes().chunks(8).map(|byte| std::str::from_utf8(byte).unwrap());
+        bytes.map(|byte| u8::from_str_radix(byte, 2).unwrap()).collect()
+    }
+
+    fn check_coded(given: &str, expected: &str) {
+        let field = |codes: &str| {
+            let value = coded(codes);
+            [&[0x41, 0x80 | u8::try_from(value.len()).unwrap()][..], &value].concat()
+        };
+        let frame = |codes: &str| frame(HEADERS, 4, &field(codes));
+        check(&frame(given), &frame(expected));
+    }
+
+    #[test]
+    fn authorities_in_huffmans_code_are_mended() {
+        // `m%2F1@`, with a colon of seven and an ampersand of eight bits
+        check_coded(
+            "101001 010101 00010 1100001 00001 1111111111010 1011100 11111000",
+            "101001 010110 00010 1100001 00001 1111111111001 1011100 11111000",
+        );
+        check_coded("010101 010101", "010110 010110");
+        check_coded("1111111111010", "1111111111001");
+        // Behind a backslash of nineteen bits nothing is known.
+        check_coded("1111111111111110000 010101", "1111111111111110000 010101");
+        check_coded("", "");
     }
 
     #[test]

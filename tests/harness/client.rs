@@ -81,7 +81,7 @@ impl<'a> Client<'a> {
     pub fn clone_of(&self, name: &str, options: &[&str]) {
         let url = self.url(name);
         // `git clone` does not look at remote.origin.uploadpack.
-        let upload_pack = self.served.upload_pack(self.folder);
+        let upload_pack = self.served.script(self.folder, "upload-pack");
         let upload_pack = upload_pack.map(|line| format!("--upload-pack={line}"));
         let options = [options, &upload_pack.iter().map(String::as_str).collect::<Vec<_>>()];
         let words = [&["clone", "-q"], options[0], options[1], &[&url, "clone"]].concat();
@@ -119,7 +119,7 @@ impl<'a> Client<'a> {
             // One body with a length per request: `StockHttp` reads no chunks.
             "http.postBuffer=100m".to_owned(),
         ];
-        if let Some(line) = self.served.upload_pack(self.folder) {
+        if let Some(line) = self.served.script(self.folder, "upload-pack") {
             settings.push(format!("remote.origin.uploadpack={line}"));
         }
         let mut command = git::command(folder);
@@ -139,20 +139,20 @@ impl Served<'_> {
         matches!(self, Self::Stock(_) | Self::Stdio(_))
     }
 
-    /// The upload-pack that a client starts itself. It leaves its user and system time, as bash
-    /// measures them for its children, as a line in `started`.
-    fn upload_pack(self, folder: &Path) -> Option<String> {
+    /// The line for the shell with which a client starts `service` itself. It leaves its user and
+    /// system time, as bash measures them for its children, as a line in `started`.
+    pub fn script(self, folder: &Path, service: &str) -> Option<String> {
         let server = match self {
             Self::Stock(_) => Server::Stock,
             Self::Stdio(_) => Server::Ours,
             Self::StockHttp(_) | Self::Gateway(_) => return None,
         };
-        let script = folder.join("upload-pack");
+        let script = folder.join(service);
         // Descriptor 3 keeps the server's own errors apart from what `time` prints.
         let text = format!(
             "TIMEFORMAT='%3U %3S'\n\
              {{ time {} \"$@\" 2>&3; }} 3>&2 2>>'{}'\n",
-            server.shell_line(),
+            server.shell_line(service),
             folder.join("started").display()
         );
         fs::write(&script, text).expect("the script can be written");

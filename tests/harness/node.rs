@@ -5,7 +5,8 @@
 //! - The value exists only once all its ports accept connections.
 //! - Dropping it kills and reaps the node.
 //! - `GITRING_TEST_IO_URING`, if set, is what a node's `[runtime] io_uring` says by default.
-//! - Every git that the node starts leaves a line in a file, so they can be counted.
+//! - Every git that the node starts leaves a line in a file, so they can be counted, unless a
+//!   measurement does without.
 //!
 //! Never here: a node in this process; tests meet the program that users run.
 
@@ -172,6 +173,14 @@ impl Node {
     /// The correlation ids that these found in their environment, one a line.
     pub fn children_correlation_ids(&self) -> String {
         fs::read_to_string(self.plan.folder.path().join("correlation_ids")).unwrap_or_default()
+    }
+
+    /// From now on git is started without the script that counts: a shell costs CPU.
+    pub fn start_git_directly(&self) {
+        let folder = self.plan.folder.path();
+        let link = folder.join("git-itself");
+        std::os::unix::fs::symlink(git::program(), &link).expect("a link can be made");
+        fs::rename(link, folder.join("git")).expect("a name can be replaced");
     }
 
     /// What the node has logged so far.

@@ -1,4 +1,5 @@
-//! gitlab-shell's part: a stock git client that fetches through the SSH methods of a node.
+//! gitlab-shell's part: a stock git client that fetches and pushes through the SSH methods of a
+//! node.
 //!
 //! ```text
 //!   git ── GIT_SSH_COMMAND: a script ── two sockets ── a thread of the test ── gRPC ── node
@@ -35,6 +36,7 @@ use crate::gitaly::{Door, dial, named};
 use crate::node::Node;
 use crate::pktline::{self, Packet};
 use crate::process::wait_until;
+use crate::push::{Method, Push};
 use crate::{git, gitaly};
 
 /// Bytes of the client in one message.
@@ -199,6 +201,9 @@ async fn receive(address: &Address, carrier: Carrier, mut ends: Ends) -> io::Res
     let client = dial(address, Door::Mux, "").await;
     let is_archive = command.starts_with("git-upload-archive");
     let failed = match carrier {
+        _ if command.starts_with("git-receive-pack") => {
+            receive_pack(&client, ends, &mut visit).await
+        }
         _ if is_archive => archive(&client, ends, &mut visit).await,
         Carrier::Messages => messages(&client, ends, &mut visit).await,
         Carrier::Sidechannel => sidechannel(&client, ends, &mut visit).await,
@@ -282,6 +287,28 @@ async fn messages(client: &Client, ends: Ends, visit: &mut Visit) -> Result<(), 
         })
     });
     relay(replies, output, visit).await
+}
+
+async fn receive_pack(client: &Client, mut ends: Ends, visit: &mut Visit) -> Result<(), Status> {
+    let mut push = Push::begin(client, Method::Ssh, visit.path(), None).await?;
+    let (mut piece, mut listens) = (vec![0; PIECE_BYTES], true);
+    loop {
+        tokio::select! {
+            read = ends.input.read(&mut piece), if listens => match read {
+                Ok(length @ 1..) => push.send(&piece[..length]).await,
+                Ok(0) | Err(_) => {
+                    listens = false;
+                    push.finish_writing();
+                }
+            },
+            read = push.read() => {
+                let Some((stdout, stderr, exit_status)) = read? else { return Ok(()) };
+                visit.stderr.push_str(&String::from_utf8_lossy(&stderr));
+                visit.exit_status = exit_status.or(visit.exit_status);
+                drop(ends.output.write_all(&stdout).await);
+            }
+        }
+    }
 }
 
 async fn archive(client: &Client, ends: Ends, visit: &mut Visit) -> Result<(), Status> {

@@ -1,4 +1,4 @@
-//! Conversations with an upload-pack over its standard input and output.
+//! Conversations with a server over its standard input and output.
 //!
 //! Always true: both servers of a comparison get the same arguments, environment and bytes.
 //!
@@ -34,21 +34,26 @@ pub struct Call<'a> {
 impl Server {
     /// The command line of `upload-pack`, without its arguments.
     pub fn command(self) -> Command {
+        self.command_of("upload-pack")
+    }
+
+    /// The command line of a service, without its arguments.
+    pub fn command_of(self, service: &str) -> Command {
         let program = match self {
             Self::Stock => git::program(),
             Self::Ours => node::program(),
         };
         let mut command = Command::new(program);
         git::close_environment(&mut command);
-        command.arg("upload-pack");
+        command.arg(service);
         command
     }
 
-    /// The value for git's option `--upload-pack`: a line for the shell.
-    pub fn shell_line(self) -> String {
+    /// The value for git's options `--upload-pack` and `--receive-pack`: a line for the shell.
+    pub fn shell_line(self, service: &str) -> String {
         match self {
-            Self::Stock => format!("'{}' upload-pack", git::program().display()),
-            Self::Ours => format!("'{}' upload-pack", node::program().display()),
+            Self::Stock => format!("'{}' {service}", git::program().display()),
+            Self::Ours => format!("'{}' {service}", node::program().display()),
         }
     }
 

@@ -7,7 +7,7 @@
 //! - One request per connection and one process per request.
 //! - Dropping the server ends its accept thread; requests under way end with their clients.
 //!
-//! Never here: chunked request bodies; generated repositories never need them.
+//! Never here: requests that wait for `100 Continue`; git sends none.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -130,9 +130,28 @@ fn read_request(stream: &mut impl BufRead) -> std::io::Result<Request> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let mut request = Request { method, target, headers, body: Vec::new() };
+    if request.header("transfer-encoding") == "chunked" {
+        request.body = read_chunks(stream)?;
+        return Ok(request);
+    }
     let length: u64 = request.header("content-length").parse().unwrap_or(0);
     stream.take(length).read_to_end(&mut request.body)?;
     Ok(request)
+}
+
+/// A body in chunks (RFC 9112, section 7.1), without trailers.
+fn read_chunks(stream: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let length = u64::from_str_radix(line.trim_end(), 16).map_err(std::io::Error::other)?;
+        stream.by_ref().take(length).read_to_end(&mut body)?;
+        stream.read_line(&mut String::new())?;
+        if length == 0 {
+            return Ok(body);
+        }
+    }
 }
 
 fn backend(request: &Request, site: &Site) -> Command {

@@ -32,6 +32,7 @@ const NODE_ROOMS: &[(&str, u8)] = &[
     ("pack_cache", 1),
     ("hooks", 1),
     ("limits", 1),
+    ("gitlab", 0),
     ("reactor", 0),
 ];
 

@@ -1,6 +1,7 @@
 //! Streams that the server opens: sidechannels, and HTTP/2 for its calls to us.
 
 use super::tasks::Executor;
+use crate::authority::Readable;
 use crate::mux::{Incoming, MuxStream, Replay};
 use crate::sidechannel::{OPENING_MAX, Registry};
 use bytes::Bytes;
@@ -77,7 +78,8 @@ async fn answer(stream: Replay<MuxStream>, routes: Routes, executor: Executor) {
     let served = http2::Builder::new(executor)
         .timer(TokioTimer::new())
         .max_concurrent_streams(CALLS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        // Gitaly calls this end `multiplexed/<address>`, which is no authority (RFC 3986 §3.2).
+        .serve_connection(TokioIo::new(Readable::new(stream)), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(error = %error, "HTTP/2 of a Gitaly ended");

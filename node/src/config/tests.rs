@@ -1,6 +1,8 @@
 //! Files and what they mean, or why they are refused.
 
 use super::*;
+use crate::gitlab::Secret as GitlabSecret;
+use crate::hooks::WithoutGitlab;
 use std::fs;
 
 struct Dir {
@@ -78,7 +80,8 @@ fn everything_set_arrives() {
         workers = 0x10
         children = 7
         connections = 9
-        io_uring = 'off'";
+        io_uring = 'off'
+        fsync = false";
     let config = dir().parse(text).unwrap();
     assert!(config.runtime_dir.unwrap().ends_with("two"));
     assert_eq!(config.prometheus_listen_addr.unwrap().to_string(), "0.0.0.0:9236");
@@ -104,6 +107,7 @@ fn everything_set_arrives() {
         children_max: 7,
         connections_max: 9,
         io_uring: IoUring::Off,
+        is_durable: false,
     };
     assert_eq!(config.runtime, runtime);
     assert_eq!((config.unused_keys, config.unknown_keys), (vec!["logging.dir".into()], vec![]));
@@ -155,7 +159,6 @@ fn what_would_weaken_security_stops_the_start() {
         assert!(error.starts_with(expected), "{error}");
     }
     check("tls_listen_addr = ':1'", "c.toml:1: tls_listen_addr: TLS is not built yet");
-    check("[tls]\nkey = 'x'", "c.toml:2: tls.key: TLS is not built yet");
     check("[tls]\nmin_version = 'TLS 1.3'", "c.toml:2: tls.min_version: TLS is not built yet");
     check("config_command = '/x'", "c.toml:1: config_command: running a command");
     check("[gateway]\nlisten_addr = ':80'", "c.toml:2: gateway.listen_addr: 0.0.0.0:80 is open to");
@@ -260,4 +263,105 @@ fn storages_are_existing_separate_directories_with_names_of_their_own() {
     let none = Config::parse(Path::new("c.toml"), "[gateway]\nlisten_addr = 'localhost:0'");
     let expected = "c.toml:1: storage: is missing, required: at least one [[storage]]";
     assert_eq!(none.map(drop).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn gitlab_and_hooks_are_as_gitaly_has_them() {
+    let dir = dir();
+    let parse = |text: &str| dir.parse(text).unwrap();
+    let none = parse("[gitlab]\nsecret_file = '/none'\n[gitlab.http-settings]\nuser = 'x'");
+    assert!(none.gitlab.is_none());
+    assert_eq!(none.hooks, HooksConfig::default());
+    let all = parse(
+        "[gitlab]
+        url = 'http+unix://%2Frun%2Fgitlab'
+        relative_url_root = '/gitlab'
+        secret = 'inline'
+        [gitlab.http-settings]
+        read_timeout = 7
+        user = 'u'
+        password = 'p'
+        ca_file = 'DIR/file'
+        ca_path = 'DIR/two'
+        [hooks]
+        custom_hooks_dir = '/none/hooks'
+        without_gitlab = 'allow'
+        [tls]
+        certificate_path = '/none/certificate'
+        key = 'key'",
+    );
+    let gitlab = all.gitlab.unwrap();
+    assert!(matches!(&gitlab.secret, GitlabSecret::Inline(secret) if secret == "inline"));
+    assert_eq!(gitlab.read_timeout, Duration::from_secs(7));
+    assert_eq!(gitlab.basic.unwrap().user, "u");
+    assert!(gitlab.ca_file.unwrap().ends_with("file") && gitlab.ca_path.unwrap().ends_with("two"));
+    assert!(gitlab.client_certificate.unwrap().certificate_path.ends_with("certificate"));
+    assert_eq!(all.hooks.custom_hooks_dir.unwrap(), Path::new("/none/hooks"));
+    assert_eq!(all.hooks.without_gitlab, WithoutGitlab::Allow);
+    let keys = (all.unused_keys, all.unknown_keys);
+    assert_eq!(keys, (vec![], vec![]));
+    // What stands next to gitlab-shell is the default of both.
+    let shell = parse("[gitlab]\nurl = 'https://g'\n[gitlab-shell]\ndir = '/shell'");
+    let secret = shell.gitlab.unwrap().secret;
+    let expected = "/shell/.gitlab_shell_secret";
+    assert!(
+        matches!(&secret, GitlabSecret::File(path) if path == Path::new(expected)),
+        "{secret:?}"
+    );
+    assert_eq!(shell.hooks.custom_hooks_dir.unwrap(), Path::new("/shell/hooks"));
+}
+
+#[test]
+fn a_gitlab_that_cannot_be_asked_stops_the_start() {
+    let dir = dir();
+    let check = |text: &str, expected: &str| {
+        let text = format!("[gitlab]\nurl = 'http://g'\n{text}");
+        dir.check(&text, expected);
+    };
+    check(
+        "",
+        "c.toml:1: gitlab.secret_file: is missing, and so are secret and gitlab-shell.dir: GitLab \
+         would trust nobody",
+    );
+    check(
+        "secret = 'a'\nsecret_file = '/b'",
+        "c.toml:3: gitlab.secret: is set, and so is secret_file, allowed: one of them",
+    );
+    let http = |text: &str| format!("secret = 'a'\n[gitlab.http-settings]\n{text}");
+    check(
+        &http("user = 'u'"),
+        "c.toml:4: gitlab.http-settings.password: is missing, and user is set",
+    );
+    check(
+        &http("password = 'u'"),
+        "c.toml:4: gitlab.http-settings.user: is missing, and password is set",
+    );
+    check(
+        &http("ca_file = 'DIR/one'"),
+        "c.toml:5: gitlab.http-settings.ca_file: 'DIR/one' is something else, allowed: an existing \
+         file",
+    );
+    check(
+        &http("ca_path = 'DIR/none'"),
+        "c.toml:5: gitlab.http-settings.ca_path: 'DIR/none': No such file or directory (os error \
+         2), allowed: an existing directory",
+    );
+    check(
+        &http("read_timeout = -1"),
+        "c.toml:5: gitlab.http-settings.read_timeout: out of range, allowed: a whole number from 0 \
+         to 86400",
+    );
+    check(
+        "secret = 'a'\n[tls]\ncertificate_path = '/c'",
+        "c.toml:4: tls.key_path: is missing, and certificate_path is set",
+    );
+    check(
+        "secret = 'a'\n[hooks]\nwithout_gitlab = 'maybe'",
+        "c.toml:5: hooks.without_gitlab: 'maybe' is no choice, allowed: allow, deny",
+    );
+    dir.check(
+        "[gitlab]\nurl = 'gitlab'",
+        "c.toml:2: gitlab.url: 'gitlab' has an unknown prefix, allowed: http://host, https://host, \
+         http+unix://%2Fpath%2Fto%2Fsocket",
+    );
 }

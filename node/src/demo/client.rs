@@ -24,15 +24,36 @@ pub(crate) enum Request {
     Incremental,
     /// Nothing new.
     NoOp,
+    /// One commit to a new branch.
+    Push,
 }
 
 /// A client with its folder of clones.
 pub(crate) struct Client {
     folder: PathBuf,
     url: String,
-    /// Value of `--upload-pack`, a line for the shell; `None` over HTTP.
-    upload_pack: Option<String>,
+    /// Stock git as the server; `None` over HTTP.
+    stock: Option<Programs>,
 }
+
+/// Lines for the shell that start stock servers.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    /// The value of `--upload-pack`.
+    pub(crate) upload_pack: String,
+    /// The value of `--receive-pack`.
+    pub(crate) receive_pack: String,
+}
+
+/// Makes a commit the same each time.
+const COMMIT_ENVIRONMENT: [(&str, &str); 6] = [
+    ("GIT_AUTHOR_NAME", "Demo"),
+    ("GIT_AUTHOR_EMAIL", "demo@example.com"),
+    ("GIT_AUTHOR_DATE", "1700000000 +0000"),
+    ("GIT_COMMITTER_NAME", "Demo"),
+    ("GIT_COMMITTER_EMAIL", "demo@example.com"),
+    ("GIT_COMMITTER_DATE", "1700000000 +0000"),
+];
 
 /// git without the configuration of the user or the system.
 pub(crate) fn git() -> Command {
@@ -65,8 +86,15 @@ pub(crate) fn run(command: &mut Command) -> Result<String, DemoError> {
 
 impl Request {
     /// In the order in which they build on each other.
-    pub(crate) const ALL: &[Self] =
-        &[Self::FullV0, Self::FullV2, Self::Depth1, Self::BlobNone, Self::Incremental, Self::NoOp];
+    pub(crate) const ALL: &[Self] = &[
+        Self::FullV0,
+        Self::FullV2,
+        Self::Depth1,
+        Self::BlobNone,
+        Self::Incremental,
+        Self::NoOp,
+        Self::Push,
+    ];
 
     /// What the table calls it.
     pub(crate) fn name(self) -> &'static str {
@@ -77,6 +105,7 @@ impl Request {
             Self::BlobNone => "clone --filter=blob:none",
             Self::Incremental => "fetch of 25 commits",
             Self::NoOp => "fetch of nothing",
+            Self::Push => "push of a commit",
         }
     }
 
@@ -84,7 +113,7 @@ impl Request {
     fn clone_name(self) -> &'static str {
         match self {
             Self::FullV0 => "v0",
-            Self::FullV2 | Self::Incremental | Self::NoOp => "v2",
+            Self::FullV2 | Self::Incremental | Self::NoOp | Self::Push => "v2",
             Self::Depth1 => "depth1",
             Self::BlobNone => "blob-none",
         }
@@ -98,11 +127,11 @@ impl Client {
     pub(crate) fn new(
         folder: PathBuf,
         url: String,
-        upload_pack: Option<String>,
+        stock: Option<Programs>,
     ) -> Result<Self, DemoError> {
         std::fs::create_dir_all(&folder)
             .map_err(|source| DemoError::Io { what: folder.display().to_string(), source })?;
-        Ok(Self { folder, url, upload_pack })
+        Ok(Self { folder, url, stock })
     }
 
     /// Sends the request and waits for its end.
@@ -120,13 +149,42 @@ impl Client {
                 command.arg("-C").arg(&clone).args(["fetch", "--quiet"]).args(self.upload_pack());
                 return run(command.arg("origin")).map(drop);
             }
+            Request::Push => return self.push(),
         };
         command.args(["clone", "--quiet"]).args(self.upload_pack()).args(options);
         run(command.arg(&self.url).arg(&clone)).map(drop)
     }
 
+    fn push(&self) -> Result<(), DemoError> {
+        let commit = self.commit()?;
+        let mut command = git();
+        command.arg("-C").arg(self.folder.join(Request::Push.clone_name()));
+        command.args(["push", "--quiet"]);
+        let stock = self.stock.as_ref();
+        command.args(stock.map(|stock| format!("--receive-pack={}", stock.receive_pack)));
+        run(command.arg(&self.url).arg(format!("{commit}:{}", self.branch()))).map(drop)
+    }
+
+    /// The commit that is pushed; made again, it is the same.
+    fn commit(&self) -> Result<String, DemoError> {
+        let mut command = git();
+        command.arg("-C").arg(self.folder.join(Request::Push.clone_name()));
+        command.args(["commit-tree", "-p", "HEAD", "-m", self.branch(), "HEAD^{tree}"]);
+        let commit = run(command.envs(COMMIT_ENVIRONMENT))?;
+        Ok(commit.trim().to_owned())
+    }
+
+    /// What the client pushes to: both sides have one repository.
+    fn branch(&self) -> &'static str {
+        if self.stock.is_some() {
+            "refs/heads/pushed-to-stock"
+        } else {
+            "refs/heads/pushed-to-node"
+        }
+    }
+
     fn upload_pack(&self) -> Option<String> {
-        self.upload_pack.as_ref().map(|line| format!("--upload-pack={line}"))
+        self.stock.as_ref().map(|stock| format!("--upload-pack={}", stock.upload_pack))
     }
 
     /// Lets git judge the clone.
@@ -134,8 +192,13 @@ impl Client {
         self.git(request, &["fsck", "--full", "--no-dangling", "--no-progress"]).map(drop)
     }
 
-    /// Refs, shallow boundary and every object id of the clone.
+    /// Refs, shallow boundary and every object id of the clone; of a push, whether it arrived.
     pub(crate) fn picture(&self, request: Request) -> Result<Vec<String>, DemoError> {
+        if request == Request::Push {
+            let told = self.git(request, &["ls-remote", &self.url, self.branch()])?;
+            let is_there = told.starts_with(&self.commit()?);
+            return Ok(vec![format!("pushed: {is_there}")]);
+        }
         let refs = self.git(request, &["for-each-ref", "--format=%(objectname) %(refname)"])?;
         let batch = ["cat-file", "--batch-all-objects", "--batch-check", "--unordered"];
         let objects = self.git(request, &batch)?;

@@ -167,7 +167,8 @@ fn write_files(
          [[storage]]\nname = \"default\"\npath = \"{folder_name}/storage\"\n\n\
          [git]\nbin_path = \"{folder_name}/git\"\n\n\
          [logging]\nformat = \"text\"\nlevel = \"info\"\n\n\
-         [gateway]\nlisten_addr = \"{gateway}\"\n"
+         [hooks]\nwithout_gitlab = \"allow\"\n\n\
+         [gateway]\nreceive_pack = true\nlisten_addr = \"{gateway}\"\n"
     );
     fs::write(folder.join("config.toml"), config)
 }

@@ -1,4 +1,4 @@
-//! Stock `git upload-pack` as the other server of the demo.
+//! Stock git as the other server of the demo.
 //!
 //! Always true: every request leaves one line in `stock.costs` and one event per process in
 //! `stock.trace`; both are read and emptied per request.
@@ -9,13 +9,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::client::Programs;
 use super::{Cost, DemoError};
 
 /// Files that stock servers write their costs to.
 pub(crate) struct StockServer {
     costs: PathBuf,
     trace: PathBuf,
-    upload_pack: String,
+    programs: Programs,
 }
 
 // === impl StockServer ===
@@ -27,18 +28,18 @@ impl StockServer {
             .map_err(|source| DemoError::Io { what: "path of this program".to_owned(), source })?;
         let (costs, trace) = (folder.join("stock.costs"), folder.join("stock.trace"));
         // trace2 writes one `start` event for each git process, children included.
-        let upload_pack = format!(
-            "GIT_TRACE2_EVENT='{}' '{}' demo measure '{}' git upload-pack",
-            trace.display(),
-            program.display(),
-            costs.display()
-        );
-        Ok(Self { costs, trace, upload_pack })
+        let line = |command: &str| {
+            let (trace, program) = (trace.display(), program.display());
+            let costs = costs.display();
+            format!("GIT_TRACE2_EVENT='{trace}' '{program}' demo measure '{costs}' git {command}")
+        };
+        let (upload_pack, receive_pack) = (line("upload-pack"), line("receive-pack"));
+        Ok(Self { programs: Programs { upload_pack, receive_pack }, costs, trace })
     }
 
-    /// The value of a client's `--upload-pack`: a line for the shell.
-    pub(crate) fn upload_pack(&self) -> &str {
-        &self.upload_pack
+    /// What clients start.
+    pub(crate) fn programs(&self) -> Programs {
+        self.programs.clone()
     }
 
     /// Lets a client play, and returns its wall time and what it cost.

@@ -21,7 +21,7 @@ pub(crate) struct Row {
 
 /// Prints the two head lines.
 pub(crate) fn print_head() {
-    println!("{:25} | {:^37} | {:^37} |", "", "gitring-node, HTTP", "git upload-pack, pipe");
+    println!("{:25} | {:^37} | {:^37} |", "", "gitring-node, HTTP", "stock git, pipe");
     let head = format!("{:>9} {:>8} {:>8} {:>9}", "bytes", "wall", "CPU", "processes");
     println!("{:25} | {head} | {head} | same", "what");
 }

@@ -64,6 +64,15 @@ pub struct ChildCommand {
     pub current_dir: PathBuf,
 }
 
+/// Standard output and standard error of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// A pipe for each.
+    Apart,
+    /// One pipe for both, read as standard error: what was said first comes first.
+    Joined,
+}
+
 /// A command as Gitaly's metrics name it: `git`, `upload-pack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandName {
@@ -106,7 +115,7 @@ pub struct Exit {
 pub struct Child {
     /// Taken by whoever writes; dropping it is the child's end of file.
     pub stdin: Option<pipe::Sender>,
-    /// What the child answers; taken by whoever reads.
+    /// What the child answers; taken by whoever reads. None if it is [`Output::Joined`].
     pub stdout: Option<pipe::Receiver>,
     /// What the child complains about.
     pub stderr: pipe::Receiver,
@@ -116,7 +125,7 @@ pub struct Child {
 /// A started child's ends, before they belong to a runtime.
 struct Started {
     stdin: OwnedFd,
-    stdout: OwnedFd,
+    stdout: Option<OwnedFd>,
     stderr: OwnedFd,
     life: Life,
 }
@@ -131,6 +140,7 @@ struct Life {
 /// One child to be started, on its way to the spawning thread.
 struct Order {
     command: ChildCommand,
+    output: Output,
     permit: OwnedSemaphorePermit,
     reply: oneshot::Sender<io::Result<Started>>,
 }
@@ -168,6 +178,15 @@ impl Children {
 
     /// Waits for a permit and starts a child. Dropping the future leaves no child behind.
     pub async fn spawn(&self, command: ChildCommand) -> Result<Child, SpawnError> {
+        self.spawn_with(command, Output::Apart).await
+    }
+
+    /// As [`Self::spawn`], with outputs that lead elsewhere.
+    pub async fn spawn_with(
+        &self,
+        command: ChildCommand,
+        output: Output,
+    ) -> Result<Child, SpawnError> {
         let (name, account) = (command.name, Arc::clone(&command.account));
         let began = Instant::now();
         let permit = self.permit().await;
@@ -179,7 +198,7 @@ impl Children {
         let program = command.program.clone();
         let began = Instant::now();
         let gone = || io::Error::other("the spawning thread died");
-        let started = match self.orders.try_send(Order { command, permit, reply }) {
+        let started = match self.orders.try_send(Order { command, output, permit, reply }) {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(gone())),
             Err(_) => Err(gone()),
         };
@@ -249,14 +268,26 @@ impl Child {
         (&mut self.life.exit).await.map_err(|_| io::Error::other("the reaper died"))
     }
 
+    /// What the child complains about, and its end, to be waited for side by side.
+    pub fn stderr_and_exit(
+        &mut self,
+    ) -> (&mut pipe::Receiver, impl Future<Output = io::Result<Exit>> + '_) {
+        let Self { stderr, life, .. } = self;
+        let exit =
+            async { (&mut life.exit).await.map_err(|_| io::Error::other("the reaper died")) };
+        (stderr, exit)
+    }
+
     /// Registers the pipes with the caller's reactor.
     fn adopt(started: Started) -> io::Result<Self> {
         let Started { stdin, stdout, stderr, life } = started;
-        // Refused where a user holds too many pipe pages: then reads are smaller, no more.
-        let _ = rustix::pipe::fcntl_setpipe_size(&stdout, STDOUT_PIPE_BYTES);
+        if let Some(stdout) = &stdout {
+            // Refused where a user holds too many pipe pages: then reads are smaller, no more.
+            let _ = rustix::pipe::fcntl_setpipe_size(stdout, STDOUT_PIPE_BYTES);
+        }
         Ok(Self {
             stdin: Some(pipe::Sender::from_owned_fd(stdin)?),
-            stdout: Some(pipe::Receiver::from_owned_fd(stdout)?),
+            stdout: stdout.map(pipe::Receiver::from_owned_fd).transpose()?,
             stderr: pipe::Receiver::from_owned_fd(stderr)?,
             life,
         })

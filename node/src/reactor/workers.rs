@@ -73,6 +73,14 @@ impl Workers {
         Self::start_named("file", threads, (queued, busy))
     }
 
+    /// Starts threads for changes that wait until they are on a disk. Not those for files, which
+    /// the pack cache waits for, nor those that compute: a sync may take 100 ms.
+    pub fn start_writers(threads: usize, registry: &Registry) -> io::Result<Self> {
+        let queued = gauge(registry, "gitring_writers_queued", "Changes that wait for a thread.");
+        let busy = gauge(registry, "gitring_writers_busy", "Threads that write to repositories.");
+        Self::start_named("writer", threads, (queued, busy))
+    }
+
     fn start_named(
         name: &str,
         threads: usize,

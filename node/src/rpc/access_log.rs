@@ -60,7 +60,8 @@ pub fn correlation_id(given: Option<&[u8]>) -> String {
     }
 }
 
-fn random() -> u64 {
+/// Unlike what anybody could foresee.
+pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

@@ -1,4 +1,5 @@
-//! Git's configuration under everything else: what Gitaly 16.7 sets for `git upload-pack`.
+//! Git's configuration under everything else: what Gitaly 16.7 sets for `git upload-pack` and
+//! `git receive-pack`.
 //!
 //! A repository's own configuration wins over it, `[[git.config]]` wins over both.
 
@@ -17,6 +18,21 @@ const TABLE: &[(&str, &str)] = &[
     ("pack.windowMemory", "100m"),
     ("pack.writeReverseIndex", "true"),
     ("pack.useBitmapBoundaryTraversal", "true"),
+    // The refs of a pool are no concern of those who push to its members.
+    ("core.alternateRefsCommand", "exit 0 #"),
+    ("receive.advertisePushOptions", "true"),
+    // GitLab's own refs, which nobody pushes to.
+    ("receive.hideRefs", "refs/environments/"),
+    ("receive.hideRefs", "refs/keep-around/"),
+    ("receive.hideRefs", "refs/merge-requests/"),
+    ("receive.hideRefs", "refs/pipelines/"),
+    ("receive.hideRefs", "refs/remotes/"),
+    ("receive.hideRefs", "refs/tmp/"),
+    // What strangers send is checked, but for three harmless mistakes of old clients.
+    ("transfer.fsckObjects", "true"),
+    ("receive.fsck.badTimezone", "ignore"),
+    ("receive.fsck.missingSpaceBeforeDate", "ignore"),
+    ("receive.fsck.zeroPaddedFilemode", "ignore"),
 ];
 
 /// The table and what depends on the machine.
@@ -32,8 +48,12 @@ pub fn all() -> Vec<(String, String)> {
 pub fn file() -> String {
     let mut text = "[safe]\n\tdirectory = *\n".to_owned();
     for (key, value) in all() {
-        let (section, name) = key.split_once('.').expect("every key of the table has a dot");
-        text.push_str(&format!("[{section}]\n\t{name} = {value}\n"));
+        let (section, name) = key.rsplit_once('.').expect("every key of the table has a dot");
+        let section = match section.split_once('.') {
+            Some((section, subsection)) => format!("{section} \"{subsection}\""),
+            None => section.to_owned(),
+        };
+        text.push_str(&format!("[{section}]\n\t{name} = \"{value}\"\n"));
     }
     text
 }

@@ -112,7 +112,7 @@ async fn run(
 }
 
 /// Gives the child the client's bytes; dropping the pipe at the end is the child's end of file.
-async fn feed(
+pub(super) async fn feed(
     stdin: Option<pipe::Sender>,
     already_read: Bytes,
     input: &mut impl Input,

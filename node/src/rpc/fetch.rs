@@ -17,14 +17,13 @@ mod builder;
 mod flow;
 mod framing;
 mod pack;
-mod packets;
 
 pub use buffers::Buffers;
 pub(crate) use pack::ABORTED;
 
-use self::packets::Packets;
 use super::Services;
 use super::fallback::{self, Handover};
+use super::packets::Packets;
 use super::trace::Found;
 use super::wire::{Call, FetchError, Input, NoInput, Operation, Output, Summary};
 use bytes::Bytes;
@@ -100,7 +99,7 @@ fn server(services: &Services, call: &Call) -> Server {
 }
 
 fn settings(services: &Services, call: &Call) -> Result<Settings, FetchError> {
-    let config = call.snapshot.config.with_overrides(&services.git.settings(call));
+    let config = call.snapshot.config.with_overrides(&services.git.settings(&call.options));
     let config = config.map_err(|error| FetchError::Config(error.to_string()))?;
     Settings::from_config(&config).map_err(|error| FetchError::Config(error.to_string()))
 }

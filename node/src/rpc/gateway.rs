@@ -1,15 +1,16 @@
 //! Smart HTTP (gitprotocol-http): HTTP/1.1 and HTTP/2 without TLS on one port.
 //!
 //! ```text
-//!   connection ──► request (parsed once) ──► answer ──► fetch ──► body ──► connection
+//!   connection ──► request (parsed once) ──► answer ──► fetch, push ──► body ──► connection
 //! ```
 //!
 //! Always true:
 //! - a client that says nothing, or takes nothing, loses its connection after a time;
 //! - an answer that broke off never looks whole;
-//! - dropping a connection drops its requests, and these their children.
+//! - dropping a connection drops its requests, and these their children, but for a push that lands.
 //!
-//! Never here: the dumb protocol, pushes, users. Whoever reaches the port may read.
+//! Never here: the dumb protocol, users. Whoever reaches the port may read, and push where
+//! `[gateway] receive_pack` says so.
 
 mod answer;
 mod body;
@@ -44,6 +45,8 @@ pub struct GatewayConfig {
     pub listen_addr: SocketAddr,
     /// Whose repositories it serves.
     pub storage: StorageName,
+    /// Whether it takes pushes.
+    pub receive_pack: bool,
     /// What a client may take.
     pub limits: Limits,
 }
@@ -67,6 +70,8 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// A request's body after gzip. A want or have line takes 50 bytes.
     pub inflated_bytes_max: u64,
+    /// A push's body, as it comes and after gzip.
+    pub push_bytes_max: u64,
 }
 
 /// The gateway of one reactor.
@@ -91,6 +96,7 @@ impl Default for Limits {
             streams_max: 64,
             body_bytes_max: 64 << 20,
             inflated_bytes_max: 256 << 20,
+            push_bytes_max: 64 << 30,
         }
     }
 }

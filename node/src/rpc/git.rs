@@ -41,23 +41,30 @@ impl Git {
     /// The environment of a child that serves `call`.
     pub fn environment(&self, call: &Call) -> Vec<(OsString, OsString)> {
         let version = format!("version={}", call.version.number());
-        let mut environment = self.surroundings(self.settings(call));
+        let mut environment = self.environment_under(&call.options);
         environment.push(("GIT_PROTOCOL".into(), version.into()));
+        environment
+    }
+
+    /// The environment of a child that runs under the options of a request.
+    pub fn environment_under(
+        &self,
+        options: &[(String, Option<String>)],
+    ) -> Vec<(OsString, OsString)> {
+        let mut environment = self.surroundings(self.settings(options));
         environment.push((CHILD_MARK.into(), "1".into()));
         environment
     }
 
     /// The environment of a child that serves no fetch.
     pub fn plain_environment(&self) -> Vec<(OsString, OsString)> {
-        let mut environment = self.surroundings(self.fixed());
-        environment.push((CHILD_MARK.into(), "1".into()));
-        environment
+        self.environment_under(&[])
     }
 
-    /// What is set over the repository's own configuration: options of the call, and over these
+    /// What is set over the repository's own configuration: options of a request, and over these
     /// what the administrator fixed, as in Gitaly.
-    pub fn settings(&self, call: &Call) -> Vec<(String, Option<String>)> {
-        let mut settings = call.options.clone();
+    pub fn settings(&self, options: &[(String, Option<String>)]) -> Vec<(String, Option<String>)> {
+        let mut settings = options.to_vec();
         settings.extend(self.fixed());
         settings
     }

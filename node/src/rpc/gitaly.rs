@@ -3,7 +3,8 @@
 //! ```text
 //!   connection ──► call (auth, deadline, log) ──► routes ──► smarthttp, ssh    ──► fetch
 //!   (h2, or h2 within a mux)                             ├──► refs, commit      ──► git on a worker
-//!                                                        └──► repository, server ──► storage
+//!                                                        ├──► repository, server ──► storage
+//!                                                        └──► commit, blob, diff ──► talk (git children)
 //! ```
 //!
 //! Always true:
@@ -13,36 +14,68 @@
 //!
 //! Never here: how refs, objects and storages are read.
 
+mod all_objects;
+mod ancestry;
 mod auth;
+mod blob;
+mod blobs;
+mod branches;
 mod call;
+mod cat_file;
+mod changed_paths;
 mod child;
+mod chunks;
 mod client;
 mod commit;
+mod commit_lists;
+mod commit_reader;
 mod commits;
 mod connection;
 mod context;
+mod custom_hooks;
 mod deadline;
+mod delete_refs;
+mod diff;
 mod errors;
+mod existence;
 mod fetching;
 mod hashed;
 mod list_by_git;
 mod list_refs;
+mod listed;
 mod look;
 mod message_input;
 mod metrics;
 mod negotiation;
+mod objects_by_git;
 mod observed;
 mod pieces;
+mod pushing;
 mod record;
+mod ref_change;
+mod ref_change_by_git;
+mod ref_names;
 mod ref_pages;
+mod ref_refusal;
 mod refs;
+mod refs_by_oid;
 mod repository;
+mod revisions;
 mod routes;
 mod server;
 mod sidechannels;
+mod site;
 mod smarthttp;
 mod ssh;
+mod tag_messages;
+mod tags;
+mod talk;
 mod target;
+mod trees;
+mod update_references;
+mod voting;
+mod walk;
+mod write_ref;
 
 pub use self::auth::AuthConfig;
 pub use self::metrics::GitalyMetrics;
@@ -51,6 +84,7 @@ use self::auth::Auth;
 use self::metrics::{NegotiationMetrics, Series};
 use super::Services;
 use crate::storage::{Glances, Repositories};
+use prometheus::Histogram;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -93,6 +127,8 @@ struct Resources {
     repositories: Repositories,
     glances: Glances,
     negotiations: NegotiationMetrics,
+    /// How long votes take.
+    voting_delay: Histogram,
     timeouts: Timeouts,
 }
 
@@ -119,10 +155,14 @@ impl Gitaly {
         metrics: GitalyMetrics,
     ) -> Rc<Self> {
         let negotiations = metrics.negotiations.clone();
-        let timeouts = config.timeouts;
-        let glances = Glances::default();
-        let resources = Resources { services, repositories, glances, negotiations, timeouts };
-        let resources = Rc::new(resources);
+        let resources = Rc::new(Resources {
+            services,
+            repositories,
+            glances: Glances::default(),
+            negotiations,
+            voting_delay: metrics.voting_delay.clone(),
+            timeouts: config.timeouts,
+        });
         let auth = Auth::new(config.auth.clone(), metrics.auth.clone());
         Rc::new(Self {
             auth,

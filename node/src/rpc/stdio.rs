@@ -1,27 +1,29 @@
-//! `gitring-node upload-pack`: a drop-in for `git upload-pack` on standard input and output
-//! (git-upload-pack).
+//! Drop-ins for git's servers on standard input and output.
 //!
 //! Always true: honours git's environment as git does; ends with status 128 and a line
 //! `fatal: …` where git would.
-//! Never here: the fetch itself, which is the server's.
+//! Never here: fetches and pushes themselves, which are the server's.
 
+pub mod receive_pack;
 mod streams;
+pub mod upload_pack;
 
 use self::streams::{Stdin, Stdout};
-use super::fetch::{ABORTED, Buffers};
+use super::fetch::Buffers;
 use super::git::{CHILD_MARK, Git, Surroundings};
 use super::trace::Trace;
-use super::wire::{Call, FetchError, Operation, Summary};
-use super::{FetchMetrics, Services, fetch};
+use super::{FetchMetrics, Services, push};
+use crate::hooks::{Hooks, HooksConfig, WithoutGitlab};
 use crate::pack_cache::disk::CacheDisk;
-use crate::pack_cache::{BuildError, Packs, SharedPacks};
-use crate::reactor::children::{Account, Children};
+use crate::pack_cache::{Packs, SharedPacks};
+use crate::reactor::children::Children;
 use crate::reactor::ring::Rings;
 use crate::reactor::workers::Workers;
+use crate::storage::Writing;
 use gitring_daemon::log;
 use gitring_git::refs::Namespace;
-use gitring_git::repository::{Environment, Repository, RepositoryError};
-use gitring_git::upload_pack::{Failure, Version};
+use gitring_git::repository::{Environment, Repository, RepositoryError, Snapshot};
+use gitring_git::upload_pack::Version;
 use prometheus::Registry;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -36,37 +38,26 @@ use tokio::signal::unix::{SignalKind, signal};
 /// git's status for what it calls fatal.
 const FATAL: u8 = 128;
 
-/// Children of one fetch: one builds packs, one serves what we do not.
+/// Children of one call: one moves packs, one serves what we do not.
 const CHILDREN_MAX: usize = 2;
 
-/// What a fetch may use, with its way to the packs.
+/// One, so that what is to be removed is gone once something later is done.
+const WRITERS: usize = 1;
+
+/// What a call may use, with its way to the packs.
 type MakeServices = Box<dyn FnOnce(Packs) -> Services>;
 
-/// What `git upload-pack` takes.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    /// Do not try DIRECTORY/.git where DIRECTORY is no repository
-    #[arg(long)]
-    strict: bool,
-    /// The default, which git lets callers spell out
-    #[arg(long, hide = true, overrides_with = "strict")]
-    no_strict: bool,
-    /// Serve one round, as behind an HTTP server
-    #[arg(long)]
-    stateless_rpc: bool,
-    /// Only tell refs or capabilities, as behind an HTTP server
-    #[arg(long, alias = "advertise-refs")]
-    http_backend_info_refs: bool,
-    /// Give up after so many seconds in which the client does nothing; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    timeout: u64,
-    /// The repository
-    directory: PathBuf,
+/// The repository that a caller names, as git's environment lets us see it.
+struct Entered {
+    repository: Arc<Repository>,
+    snapshot: Arc<Snapshot>,
+    namespace: Namespace,
+    version: Version,
 }
 
-/// Serves one fetch; returns git's exit status.
-pub fn run(arguments: &Arguments) -> ExitCode {
-    match prepare(arguments).and_then(|(services, call)| serve(arguments, services, call)) {
+/// git's exit status.
+fn exit(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("fatal: {message}");
@@ -75,46 +66,43 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Everything that can be wrong before the client is heard.
-fn prepare(arguments: &Arguments) -> Result<(MakeServices, Call), String> {
+/// Finds the repository for `program`, which git's users know by that name.
+fn enter(program: &str, directory: &Path, is_strict: bool) -> Result<Entered, String> {
     let variable = |name: &str| std::env::var_os(name);
     if variable(CHILD_MARK).is_some() {
-        return Err("'git upload-pack' leads back to gitring-node".into());
+        return Err(format!("'git {program}' leads back to gitring-node"));
     }
     let environment = Environment::from_variables(variable).map_err(|error| error.to_string())?;
     let namespace = variable("GIT_NAMESPACE").unwrap_or_default();
     let namespace = Namespace::parse(namespace.as_bytes()).map_err(|error| error.to_string())?;
-    let is_strict = arguments.strict && !arguments.no_strict;
-    let repository = Repository::enter(&arguments.directory, is_strict, environment)
-        .map_err(|error| described(&error, &arguments.directory))?;
-    let snapshot =
-        repository.snapshot().map_err(|error| described(&error, &arguments.directory))?;
+    let described = |error: RepositoryError| described(&error, directory);
+    let repository = Repository::enter(directory, is_strict, environment).map_err(described)?;
+    let snapshot = repository.snapshot().map_err(described)?;
     let version = variable("GIT_PROTOCOL").unwrap_or_default();
-    let call = Call {
-        repository: Arc::new(repository),
-        snapshot,
-        operation: match arguments.http_backend_info_refs {
-            true => Operation::AdvertiseRefs,
-            false => Operation::UploadPack,
-        },
-        version: Version::from_git_protocol(&version.to_string_lossy()),
-        stateless: arguments.stateless_rpc,
-        nested: false,
-        options: Vec::new(),
-        namespace,
-        // Nobody reads metrics of this process, and its children inherit a correlation id.
-        account: Arc::new(Account::new("", "", String::new())),
-    };
+    let version = Version::from_git_protocol(&version.to_string_lossy());
+    Ok(Entered { repository: Arc::new(repository), snapshot, namespace, version })
+}
+
+fn services() -> Result<MakeServices, String> {
+    let variable = |name: &str| std::env::var_os(name);
     let registry = Registry::new();
     let workers = Workers::start(1, &registry);
     let children =
         Children::start(CHILDREN_MAX, "", &registry).map_err(|error| error.to_string())?;
     let workers = workers.map_err(|error| error.to_string())?;
+    let writing = Writing::start(WRITERS, &registry, true).map_err(|error| error.to_string())?;
     let git = Arc::new(Git { program: git_program()?, surroundings: inherited() });
+    // Whoever runs this program has the repository in their hands: no GitLab is asked.
+    let hooks = HooksConfig { without_gitlab: WithoutGitlab::Allow, ..HooksConfig::default() };
+    let hooks = Hooks::new(hooks, None, workers.clone(), children.clone(), &git.program);
     let services = move |packs| Services {
         workers,
+        writing,
         children,
+        pushes: push::Limits::default(),
+        landings: push::Landings::default(),
         git,
+        hooks,
         metrics: FetchMetrics::register(&registry),
         buffers: Buffers::default(),
         packs,
@@ -123,44 +111,42 @@ fn prepare(arguments: &Arguments) -> Result<(MakeServices, Call), String> {
         trace: Trace::from_variables(variable).map(Arc::new),
         explain_errors: false,
     };
-    Ok((Box::new(services), call))
+    Ok(Box::new(services))
 }
 
-fn serve(arguments: &Arguments, services: MakeServices, call: Call) -> Result<(), String> {
+/// Holds a conversation until it or the process is to end: `None` after a signal.
+fn converse<T>(
+    silence_max: Option<Duration>,
+    services: MakeServices,
+    conversation: impl AsyncFnOnce(&Rc<Services>, Stdin, Stdout) -> T,
+) -> Result<Option<T>, String> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = runtime.map_err(|error| format!("start: {error}"))?;
-    // Nothing is written: only the clock of the disk is used.
+    // No pack is written: only the clock of the disk is used.
     let rings = Rings::idle();
-    let silence_max = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
-    let fetched = runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let disk = CacheDisk::new(rings.ring());
         let packs = SharedPacks::in_memory(&Registry::new()).on_reactor(disk);
         let services = Rc::new(services(packs));
-        let (mut input, mut output) = (Stdin::new(silence_max), Stdout::new(silence_max));
-        let fetched = tokio::select! {
-            fetched = fetch::serve(&services, call, &mut input, &mut output) => fetched,
-            () = ended() => Err(Failure::Refused("ended by a signal".into()).into()),
+        let (input, output) = (Stdin::new(silence_max), Stdout::new(silence_max));
+        let conversation = async {
+            let outcome = conversation(&services, input, output).await;
+            services.landings.ended().await;
+            outcome
+        };
+        let outcome = tokio::select! {
+            outcome = conversation => Some(outcome),
+            () = ended() => None,
         };
         // A child that was left behind is reaped before we go.
         services.children.ended().await;
-        fetched
+        // So is a quarantine: its drop waits in the line of the one thread that writes.
+        let _ = services.writing.run(|| ()).await;
+        outcome
     });
     // A thread may still wait for the client's next byte.
     runtime.shutdown_background();
-    match fetched {
-        Ok(Summary { refused: Some(why), .. }) => Err(why),
-        Ok(_) => Ok(()),
-        // Said by git already, with its own `fatal: `.
-        Err(FetchError::Child { complaint, .. }) => {
-            Err(complaint.strip_prefix("fatal: ").unwrap_or(&complaint).to_owned())
-        }
-        Err(FetchError::Build(error)) if matches!(*error, BuildError::Died(_)) => {
-            eprintln!("error: git upload-pack: git-pack-objects died with error.");
-            Err(format!("git upload-pack: {ABORTED}"))
-        }
-        Err(FetchError::Client(failure)) => Err(failure.to_string()),
-        Err(other) => Err(log::chain(&other)),
-    }
+    Ok(outcome)
 }
 
 async fn ended() {
@@ -189,11 +175,15 @@ fn git_program() -> Result<PathBuf, String> {
 }
 
 fn inherited() -> Surroundings {
+    Surroundings::Inherited(callers_variables())
+}
+
+fn callers_variables() -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     // Children run inside the repository; where the caller stood must not lead them elsewhere.
     let misleading = ["GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_INDEX_FILE"];
     variables.retain(|(name, _)| !misleading.iter().any(|one| name == OsStr::new(one)));
-    Surroundings::Inherited(variables)
+    variables
 }
 
 fn described(error: &RepositoryError, directory: &Path) -> String {

@@ -5,6 +5,7 @@
 //! Never here: HTTP, standard input and output, Git.
 
 use super::fetch::Buffers;
+use super::packets::PacketError;
 use crate::pack_cache::{self, BuildError, Key, ReadError, Role};
 use crate::reactor::children::{Account, SpawnError};
 use crate::reactor::workers::WorkerError;
@@ -81,6 +82,14 @@ pub trait Output {
 
     /// What a child said on its standard error that the protocol has no place for.
     fn complain(&mut self, text: &[u8]);
+
+    /// The same, and waits where there is somebody to wait for.
+    fn complain_in_turn(&mut self, text: &[u8]) -> impl Future<Output = Result<(), Gone>> {
+        async {
+            self.complain(text);
+            Ok(())
+        }
+    }
 }
 
 /// The client has left.
@@ -187,6 +196,15 @@ impl FetchError {
             | Self::Build(_)
             | Self::Stream(_)
             | Self::Cache(_) => false,
+        }
+    }
+}
+
+impl From<PacketError> for FetchError {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::Input(error) => Self::Input(error),
+            error @ PacketError::Framing(_) => Self::Client(Failure::Refused(error.to_string())),
         }
     }
 }

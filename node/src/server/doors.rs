@@ -7,6 +7,7 @@ use crate::reactor::Serve;
 use crate::reactor::ring::Ring;
 use crate::rpc::gateway::{Gateway, GatewayConfig, GatewayMetrics};
 use crate::rpc::gitaly::{Gitaly, GitalyConfig, GitalyMetrics};
+use crate::rpc::push::Landings;
 use crate::rpc::{FetchMetrics, Services};
 use crate::storage::Repositories;
 use gitring_daemon::drain::Drain;
@@ -55,6 +56,7 @@ pub(super) struct Doors {
     gateway: Option<Rc<Gateway>>,
     gitaly: Rc<Gitaly>,
     packs: Packs,
+    landings: Landings,
 }
 
 // === impl Listening ===
@@ -115,13 +117,14 @@ impl Blueprint {
     pub(super) fn build(&self, ring: Ring) -> Doors {
         let packs = self.packs.on_reactor(CacheDisk::new(ring));
         let services = Rc::new((self.services)(packs.clone()));
+        let landings = services.landings.clone();
         let gateway = self.gateway.clone().map(|config| {
             let (repositories, services) = (self.repositories.clone(), Rc::clone(&services));
             Rc::new(Gateway::new(config, repositories, services, self.gateway_metrics.clone()))
         });
         let (repositories, metrics) = (self.repositories.clone(), self.gitaly_metrics.clone());
         let gitaly = Gitaly::new(&self.gitaly, repositories, services, metrics);
-        Doors { gateway, gitaly, packs }
+        Doors { gateway, gitaly, packs, landings }
     }
 }
 
@@ -141,6 +144,7 @@ impl Serve for Doors {
 
     /// Clients of other reactors may read what this one makes.
     async fn finish(self: Rc<Self>) {
+        self.landings.ended().await;
         self.packs.ended().await;
     }
 }

@@ -60,6 +60,14 @@ struct Entry {
     refs: usize,
 }
 
+// === impl Key ===
+
+impl Key {
+    pub(super) fn new(storage: &StorageName, path: &RelativePath) -> Self {
+        Self { storage: storage.clone(), path: path.clone() }
+    }
+}
+
 // === impl Identity ===
 
 impl Identity {
@@ -160,10 +168,8 @@ mod tests {
         let repository = Arc::new(Repository::open(dir.path(), Environment::default()).unwrap());
         let identity =
             Identity::of(dir.path().to_owned(), File::open(dir.path()).unwrap()).unwrap();
-        let key = |name: &str| Key {
-            storage: StorageName::parse("default").unwrap(),
-            path: RelativePath::parse(name).unwrap(),
-        };
+        let storage = StorageName::parse("default").unwrap();
+        let key = |name: &str| Key::new(&storage, &RelativePath::parse(name).unwrap());
         let mut cache = Cache::new(CacheLimits { entries_max: 3, refs_max: 10 });
         cache.put(key("kept"), identity.clone(), Arc::clone(&repository));
         for number in 0..100 {

@@ -3,6 +3,7 @@
 //! Always true: the repository appears whole and durable, or not at all; what stands at its path
 //! already is never replaced. A process killed half way leaves at most a directory below
 //! `+gitaly/tmp`, which is swept, a lock file that the next creator takes over, and empty parents.
+//! Whoever prepares one may ask others before it is published.
 //! Never here: votes.
 
 use super::lock::{Lock, LockError};
@@ -16,6 +17,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// The branch HEAD points to unless the caller names another: Gitaly's.
@@ -65,36 +67,124 @@ pub enum CreateError {
     Workers(#[from] WorkerError),
 }
 
+/// A repository that is built, durable and locked, and not visible yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Creation {
+    /// `None` once it has come to its end.
+    prepared: Option<Prepared>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    place: Place,
+    /// `None` once it is published.
+    built: Option<TempDir>,
+    content: Vec<u8>,
+    _lock: Lock,
+}
+
 // === impl Repositories ===
 
 impl Repositories {
-    /// Creates an empty bare repository, as `git init --bare` with an empty template does. When it
-    /// returns successfully the repository is on stable storage. Goes on if the caller leaves.
-    pub async fn create(
+    /// Builds an empty bare repository, as `git init --bare` with an empty template does, and locks
+    /// its path. Nobody sees it before [`Creation::publish`].
+    pub async fn prepare_creation(
+        &self,
+        storage: &StorageName,
+        path: &RelativePath,
+        options: CreateOptions,
+    ) -> Result<Creation, CreateError> {
+        let shared = Arc::clone(&self.shared);
+        // Whole at once: a caller that leaves must not leave a repository behind.
+        let prepare = move |visited: &Shared, key: &Key| {
+            let prepared = visited.prepare_creation(key, &options)?;
+            Ok(Creation { prepared: Some(prepared), shared })
+        };
+        self.visit(storage, path, prepare).await?
+    }
+
+    /// Creates a repository as above. When it returns successfully the repository is on stable
+    /// storage.
+    #[cfg(test)]
+    pub(super) async fn create(
         &self,
         storage: &StorageName,
         path: &RelativePath,
         options: CreateOptions,
     ) -> Result<(), CreateError> {
-        self.visit(storage, path, move |shared, key| shared.create(key, &options)).await?
+        let mut creation = self.prepare_creation(storage, path, options).await?;
+        creation.publish().await?;
+        creation.release().await
+    }
+}
+
+// === impl Creation ===
+
+impl Creation {
+    /// Contents of its files outside `objects`, in the order of their names.
+    pub fn content(&self) -> &[u8] {
+        self.prepared.as_ref().map(|prepared| &*prepared.content).unwrap_or_default()
+    }
+
+    /// Moves it into place. When it returns successfully the repository is on stable storage; its
+    /// path stays locked.
+    pub async fn publish(&mut self) -> Result<(), CreateError> {
+        let Some(mut prepared) = self.prepared.take() else { return Ok(()) };
+        // Where it fails, all of it goes before the caller hears of it.
+        let publish = move || prepared.publish().map(|()| prepared);
+        self.prepared = Some(self.shared.workers.run(publish).await??);
+        Ok(())
+    }
+
+    /// Unlocks its path. What was not published is gone.
+    pub async fn release(mut self) -> Result<(), CreateError> {
+        match self.prepared.take() {
+            Some(prepared) => Ok(self.shared.workers.run(move || drop(prepared)).await?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        let Some(prepared) = self.prepared.take() else { return };
+        // Files are unlinked, which no reactor waits for.
+        if let Err(refused) = self.shared.workers.offer(Box::new(move || drop(prepared))) {
+            refused();
+        }
+    }
+}
+
+// === impl Prepared ===
+
+impl Prepared {
+    fn publish(&mut self) -> Result<(), CreateError> {
+        let Some(built) = self.built.take() else { return Ok(()) };
+        publish(built, &self.place)?;
+        self.place.sync().map_err(CreateError::at("sync the directories above"))
     }
 }
 
 // === impl Shared ===
 
 impl Shared {
-    fn create(&self, key: &Key, options: &CreateOptions) -> Result<(), CreateError> {
+    fn prepare_creation(
+        &self,
+        key: &Key,
+        options: &CreateOptions,
+    ) -> Result<Prepared, CreateError> {
         let head = head(&options.default_branch)?;
         let place = Place::of(&self.storages, &key.storage, &key.path)?;
         refuse_taken(&place)?;
         let built = place.scratch().and_then(|scratch| build(&scratch, options, &head));
         let built = built.map_err(CreateError::at("build the repository"))?;
         place.create_parents().map_err(CreateError::at("create the directories above"))?;
-        let _lock = Lock::take(&place.target())?;
+        let lock = Lock::take(&place.target())?;
         // Checked again: it may have been created before the lock was taken.
         refuse_taken(&place)?;
-        publish(built, &place)?;
-        place.sync().map_err(CreateError::at("sync the directories above"))
+        let content = [&*head, config(options.object_format).as_bytes()].concat();
+        Ok(Prepared { place, built: Some(built), content, _lock: lock })
     }
 }
 

@@ -65,7 +65,7 @@ mod tests {
         let (glances, proofs) = (Glances::default(), Cell::new(0));
         let share = |path: &str| {
             let storage = StorageName::parse("default").unwrap();
-            let key = Key { storage, path: RelativePath::parse(path).unwrap() };
+            let key = Key::new(&storage, &RelativePath::parse(path).unwrap());
             glances.share(key, |_| {
                 proofs.set(proofs.get() + 1);
                 None

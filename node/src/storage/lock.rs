@@ -1,5 +1,5 @@
-//! The lock file beside a repository, `<path>.lock`, as Gitaly takes it: whoever creates it may
-//! create or remove the repository.
+//! The lock file beside a repository, or beside a file of it, `<path>.lock`, as Gitaly takes it:
+//! whoever creates it may create, replace or remove what stands at the path.
 //!
 //! A process that is killed leaves its lock file behind, and Gitaly then refuses the path for ever.
 //! So the holder also has a flock(2) on the file, which goes with the process, and writes a mark
@@ -26,16 +26,19 @@ const ATTEMPTS_MAX: usize = 10;
 
 /// Holds a path until it is dropped, which blocks.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     path: PathBuf,
     /// Has the flock.
     file: File,
 }
 
+/// Why a path was not locked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LockError {
+pub enum LockError {
+    /// Somebody else holds it.
     #[error("the repository is locked")]
     Held,
+    /// The file system failed.
     #[error("lock the repository")]
     Io(#[from] io::Error),
 }
@@ -45,7 +48,7 @@ pub(super) enum LockError {
 #[expect(clippy::disallowed_methods, reason = "runs on a worker")]
 impl Lock {
     /// Locks `target`, whose parent exists.
-    pub(super) fn take(target: &Path) -> Result<Self, LockError> {
+    pub fn take(target: &Path) -> Result<Self, LockError> {
         let mut path = target.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);

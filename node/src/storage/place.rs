@@ -131,7 +131,7 @@ pub(super) fn scratch(root: &Path) -> PathBuf {
 }
 
 /// [`scratch`], made where it is not there yet.
-pub(super) fn make_scratch(root: &Path) -> io::Result<PathBuf> {
+pub fn make_scratch(root: &Path) -> io::Result<PathBuf> {
     let scratch = scratch(root);
     durable::create_dir(&root.join(INTERNAL), INTERNAL_MODE)?;
     durable::create_dir(&scratch, INTERNAL_MODE)?;

@@ -20,7 +20,8 @@ pub(super) fn repositories(root: &Path) -> Repositories {
     let config = StorageConfig { name: NAME.into(), path: root.to_owned() };
     let storages = Storages::new(&[config]).unwrap();
     let workers = Workers::start(1, &Registry::new()).unwrap();
-    Repositories::new(storages, Environment::default(), workers)
+    let writing = Writing::start(1, &Registry::new(), true).unwrap();
+    Repositories::new(storages, Environment::default(), workers, writing)
 }
 
 pub(super) fn runtime() -> tokio::runtime::Runtime {

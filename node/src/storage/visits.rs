@@ -132,10 +132,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn key() -> Key {
-        Key {
-            storage: StorageName::parse("default").unwrap(),
-            path: RelativePath::parse("a.git").unwrap(),
-        }
+        let storage = StorageName::parse("default").unwrap();
+        Key::new(&storage, &RelativePath::parse("a.git").unwrap())
     }
 
     /// Goal: visits that come during a look wait for the next one, which is begun once for all;

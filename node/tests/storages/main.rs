@@ -115,8 +115,8 @@ async fn refusals_have_gitalys_codes_and_words() {
 
     let mut request = Request::new(creation("a.git"));
     request.metadata_mut().insert("gitaly-reference-transaction", "e30=".parse().unwrap());
-    let text = "votes on transactions are not built yet";
-    check(service.create_repository(request).await, Code::Unimplemented, text);
+    let text = "get backchannel: the call came over a connection without one";
+    check(service.create_repository(request).await, Code::FailedPrecondition, text);
     fs::create_dir_all(storage.join("damaged.git/objects")).unwrap();
     let request = RepositorySizeRequest { repository: repository("damaged.git") };
     let text = "repository not valid: \"refs\" does not exist";

@@ -2,7 +2,7 @@
 //! on a reactor.
 
 use super::reap::{Birth, Group};
-use super::{CORRELATION_ID, ChildCommand, Life, Order, Started};
+use super::{CORRELATION_ID, ChildCommand, Life, Order, Output, Started};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,11 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Starts children until the last [`super::Children`] is gone.
 pub(super) fn run(orders: &Receiver<Order>, births: &mpsc::Sender<Birth>) {
-    while let Ok(Order { command, permit, reply }) = orders.recv() {
+    while let Ok(Order { command, output, permit, reply }) = orders.recv() {
         if reply.is_closed() {
             continue;
         }
-        let started = start(&command).map(|(started, mut birth)| {
+        let started = start(&command, output).map(|(started, mut birth)| {
             birth.permit = Some(permit);
             // The reaper's inbox holds `children_max`, so this waits for the reaper at most.
             if let Err(lost) = births.blocking_send(birth) {
@@ -32,11 +32,21 @@ pub(super) fn run(orders: &Receiver<Order>, births: &mpsc::Sender<Birth>) {
     }
 }
 
-fn start(command: &ChildCommand) -> io::Result<(Started, Birth)> {
-    let mut child = prepare(command);
+fn start(command: &ChildCommand, output: Output) -> io::Result<(Started, Birth)> {
+    let mut prepared = prepare(command);
+    let joined = match output {
+        Output::Apart => None,
+        Output::Joined => {
+            let (both, stdout) = std::io::pipe()?;
+            prepared.stdout(stdout.try_clone()?).stderr(stdout);
+            Some(OwnedFd::from(both))
+        }
+    };
     let began = Instant::now();
     #[expect(clippy::disallowed_methods, reason = "this is the spawning thread")]
-    let mut child = child.spawn()?;
+    let mut child = prepared.spawn()?;
+    // It holds the ends that the child writes to.
+    drop(prepared);
     let pid = Pid::from_child(&child);
     let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
         Ok(pidfd) => pidfd,
@@ -48,8 +58,9 @@ fn start(command: &ChildCommand) -> io::Result<(Started, Birth)> {
         }
     };
     let stdin = OwnedFd::from(child.stdin.take().expect("stdin was asked for as a pipe"));
-    let stdout = OwnedFd::from(child.stdout.take().expect("stdout was asked for as a pipe"));
-    let stderr = OwnedFd::from(child.stderr.take().expect("stderr was asked for as a pipe"));
+    let stdout = child.stdout.take().map(OwnedFd::from);
+    let stderr = joined.or_else(|| child.stderr.take().map(OwnedFd::from));
+    let stderr = stderr.expect("one of both pipes was asked for");
     let group = Arc::new(Group::new(pid));
     let (exited, exit) = oneshot::channel();
     let life = Life { group: Arc::clone(&group), exit };

@@ -1,16 +1,19 @@
 //! From a request to the head of its answer.
 
-use super::Gateway;
-use super::body::{self, Answer, FetchBody, Ledger};
+use super::body::{self, Answer, GitBody, Ledger, ServeError, Serving};
 use super::chunk::Chunk;
 use super::input::HttpInput;
 use super::refusal::Refusal;
-use super::request::{self, Asked};
+use super::request::{self, Asked, Service};
 use super::watch::Watch;
+use super::{Gateway, Limits};
+use crate::hooks::{Protocol, Pusher};
 use crate::reactor::children::Account;
 use crate::rpc::access_log::{Record, correlation_id};
-use crate::rpc::fetch;
-use crate::rpc::wire::{Call, Operation, Version};
+use crate::rpc::push::gate::Gate;
+use crate::rpc::votes::Ballot;
+use crate::rpc::wire::{Call, Operation};
+use crate::rpc::{fetch, push};
 use crate::storage::Opened;
 use bytes::Bytes;
 use gitring_daemon::listener::Peer;
@@ -26,10 +29,6 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-
-/// What git http-backend writes before an advertisement of version 0 or 1: a pkt-line and a
-/// flush packet.
-const SERVICE: &[u8] = b"001e# service=git-upload-pack\n0000";
 
 /// Serves one request.
 pub(super) async fn answer(
@@ -48,15 +47,18 @@ pub(super) async fn answer(
         Ok(Served::Head(kind)) => head(kind, Answer::text(Bytes::new(), ledger)),
         Ok(Served::Body(kind, body)) => {
             ledger.record.status = StatusCode::OK.as_u16();
-            head(kind, Answer::fetch(body, ledger))
+            head(kind, Answer::git(body, ledger))
         }
         Err(refusal) => refuse(refusal, ledger),
     })
 }
 
+/// A conversation and where its bytes come out.
+type Started = (Serving, tokio::sync::mpsc::Receiver<Chunk>);
+
 enum Served {
     Head(&'static str),
-    Body(&'static str, FetchBody),
+    Body(&'static str, GitBody),
 }
 
 async fn serve(
@@ -66,9 +68,9 @@ async fn serve(
     watch: &Watch,
     ledger: &mut Ledger,
 ) -> Result<Served, Refusal> {
-    let asked = request::parse(parts)?;
+    let asked = request::parse(parts, gateway.config.receive_pack)?;
     let record = &mut ledger.record;
-    record.operation = request::name(asked.operation);
+    record.operation = asked.service.name();
     record.path = Some(asked.repository.as_str().to_owned());
     record.version = Some(asked.version);
     let opened = gateway.repositories.open(&gateway.config.storage, &asked.repository);
@@ -76,37 +78,51 @@ async fn serve(
         record.error = Some(log::chain(&error));
         Refusal::of_open(&error)
     })?;
-    let kind = match asked.operation {
-        Operation::AdvertiseRefs => "application/x-git-upload-pack-advertisement",
-        Operation::UploadPack => "application/x-git-upload-pack-result",
-    };
+    let kind = asked.service.content_type();
     if asked.head_only {
         record.status = StatusCode::OK.as_u16();
         return Ok(Served::Head(kind));
     }
-    let prefix = match (asked.operation, asked.version) {
-        (Operation::AdvertiseRefs, Version::V0 | Version::V1) => SERVICE,
-        (Operation::AdvertiseRefs, Version::V2) | (Operation::UploadPack, _) => &[],
-    };
-    let input = HttpInput::new(body, asked.gzip, &gateway.config.limits);
+    let prefix = asked.service.prefix(asked.version);
     let account = Account::new("http", record.operation, record.correlation_id.clone());
-    let account = record.account.insert(Arc::new(account));
-    let call = call(opened, &asked, Arc::clone(account));
-    let (fetch, chunks) = start(Rc::clone(gateway), call, input);
-    match FetchBody::begin(fetch, chunks, prefix, watch.body(), ledger).await {
+    let account = Arc::clone(record.account.insert(Arc::new(account)));
+    let input = input(body, &asked, &gateway.config.limits);
+    let (serving, chunks) = match asked.service {
+        Service::UploadPack(operation) => {
+            start_fetch(Rc::clone(gateway), fetch_call(opened, operation, &asked, account), input)
+        }
+        Service::ReceivePack(operation) => {
+            let call = push_call(opened, operation, &asked, account);
+            start_push(Rc::clone(gateway), call, input)
+        }
+    };
+    match GitBody::begin(serving, chunks, prefix, watch.body(), ledger).await {
         Ok(body) => Ok(Served::Body(kind, body)),
         Err(error) => {
             ledger.record.error = Some(log::chain(&error));
-            Err(Refusal::of_fetch(&error))
+            Err(match &error {
+                ServeError::Fetch(error) => Refusal::of_fetch(error),
+                ServeError::Push(error) => Refusal::of_push(error),
+            })
         }
     }
 }
 
-fn call(opened: Opened, asked: &Asked, account: Arc<Account>) -> Call {
+/// A pack that is pushed may be much longer than what clients say of themselves.
+fn input(body: Incoming, asked: &Asked, limits: &Limits) -> HttpInput {
+    let is_push = matches!(asked.service, Service::ReceivePack(_));
+    let (body_bytes_max, inflated_bytes_max) = match is_push {
+        true => (limits.push_bytes_max, limits.push_bytes_max),
+        false => (limits.body_bytes_max, limits.inflated_bytes_max),
+    };
+    HttpInput::new(body, asked.gzip, &Limits { body_bytes_max, inflated_bytes_max, ..*limits })
+}
+
+fn fetch_call(opened: Opened, operation: Operation, asked: &Asked, account: Arc<Account>) -> Call {
     Call {
         repository: opened.repository,
         snapshot: opened.snapshot,
-        operation: asked.operation,
+        operation,
         version: asked.version,
         stateless: true,
         nested: false,
@@ -116,14 +132,43 @@ fn call(opened: Opened, asked: &Asked, account: Arc<Account>) -> Call {
     }
 }
 
-fn start(
-    gateway: Rc<Gateway>,
-    call: Call,
-    mut input: HttpInput,
-) -> (body::Fetch, tokio::sync::mpsc::Receiver<Chunk>) {
+/// Nobody is known here, so a GitLab that has to be asked refuses.
+fn push_call(
+    opened: Opened,
+    operation: push::Operation,
+    asked: &Asked,
+    account: Arc<Account>,
+) -> push::Call {
+    push::Call {
+        repository: opened.repository,
+        snapshot: opened.snapshot,
+        operation,
+        version: asked.version,
+        stateless: true,
+        options: Vec::new(),
+        namespace: Namespace::default(),
+        account,
+        gate: Gate::GitLab {
+            pusher: Pusher { protocol: Protocol::Http, ..Pusher::nobody() },
+            relative_path: asked.repository.to_string(),
+        },
+        ballot: Ballot::alone(),
+        committer: None,
+    }
+}
+
+fn start_fetch(gateway: Rc<Gateway>, call: Call, mut input: HttpInput) -> Started {
     let (mut output, chunks) = body::channel();
-    let fetch = async move { fetch::serve(&gateway.services, call, &mut input, &mut output).await };
-    (Box::pin(fetch), chunks)
+    let serving =
+        async move { Ok(fetch::serve(&gateway.services, call, &mut input, &mut output).await?) };
+    (Box::pin(serving), chunks)
+}
+
+fn start_push(gateway: Rc<Gateway>, call: push::Call, mut input: HttpInput) -> Started {
+    let (mut output, chunks) = body::channel();
+    let serving =
+        async move { Ok(push::serve(&gateway.services, call, &mut input, &mut output).await?) };
+    (Box::pin(serving), chunks)
 }
 
 fn record(gateway: &Gateway, parts: &Parts, peer: Peer) -> Record {

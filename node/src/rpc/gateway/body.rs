@@ -1,15 +1,15 @@
-//! Answers' bodies. The body of a fetch owns the fetch: the connection asks for a chunk, the body
-//! runs the fetch until there is one.
+//! Answers' bodies. The body of a fetch or push owns it: the connection asks for a chunk, the body
+//! runs the conversation until there is one.
 //!
 //! ```text
-//!   connection ──poll_frame──► FetchBody ──poll──► fetch ──write──► chunks (2 at most) ──┐
+//!   connection ──poll_frame──► GitBody ──poll──► served ──write──► chunks (2 at most) ───┐
 //!        ▲                                                                               │
 //!        └───────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Always true:
-//! - a body that is dropped drops its fetch, and with it children and queued work;
-//! - a fetch that fails ends the body with an error, so that the client never takes a part for
+//! - a body that is dropped drops its conversation, and with it children and queued work;
+//! - a conversation that fails ends the body with an error, so that the client never takes a part for
 //!   the whole.
 
 use super::chunk::Chunk;
@@ -17,6 +17,7 @@ use super::metrics::GatewayMetrics;
 use super::watch::{Active, Progress};
 use crate::rpc::access_log::Record;
 use crate::rpc::fetch::Buffers;
+use crate::rpc::push::PushError;
 use crate::rpc::wire::{FetchError, Gone, Output, Summary};
 use bytes::{Buf, Bytes};
 use gitring_daemon::log;
@@ -26,7 +27,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
-/// Chunks between a fetch and its connection. Two, so that the fetch fills one while the
+/// Chunks between a conversation and its connection. Two, so that it fills one while the
 /// connection sends the other.
 const CHUNKS_MAX: usize = 2;
 
@@ -40,7 +41,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 enum Content {
     Text(Option<Bytes>),
-    Fetch(FetchBody),
+    Git(GitBody),
 }
 
 /// What a request leaves behind: a line in the log, counts in the metrics, an idle connection.
@@ -51,29 +52,40 @@ pub(super) struct Ledger {
     pub(super) _active: Active,
 }
 
-/// The fetch and what it has written.
-pub(super) struct FetchBody {
+/// A conversation and what it has written.
+pub(super) struct GitBody {
     chunks: mpsc::Receiver<Chunk>,
-    fetch: Option<Fetch>,
+    serving: Option<Serving>,
     /// Given before anything else.
     first: Option<Chunk>,
     /// Given behind everything else.
-    failed: Option<FetchError>,
+    failed: Option<ServeError>,
     /// Whether the connection had time to send what came before the failure.
     has_paused: bool,
     progress: Rc<Progress>,
 }
 
-/// A fetch on its way.
-pub(super) type Fetch = Pin<Box<dyn Future<Output = Result<Summary, FetchError>>>>;
+/// A fetch or a push on its way.
+pub(super) type Serving = Pin<Box<dyn Future<Output = Result<Summary, ServeError>>>>;
 
-/// Where a fetch writes.
+/// Why it failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ServeError {
+    /// A fetch.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A push.
+    #[error(transparent)]
+    Push(#[from] PushError),
+}
+
+/// Where it writes.
 #[derive(Debug)]
 pub(super) struct HttpOutput {
     chunks: mpsc::Sender<Chunk>,
 }
 
-/// The two ends between a fetch and its body.
+/// The two ends between a conversation and its body.
 pub(super) fn channel() -> (HttpOutput, mpsc::Receiver<Chunk>) {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
     (HttpOutput { chunks: sender }, receiver)
@@ -99,20 +111,20 @@ impl Output for HttpOutput {
     }
 }
 
-// === impl FetchBody ===
+// === impl GitBody ===
 
-impl FetchBody {
-    /// Runs the fetch until it has written something, or has ended without. `prefix` then stands
+impl GitBody {
+    /// Runs the conversation until it has written something, or has ended without. `prefix` then stands
     /// before what it wrote.
     pub(super) async fn begin(
-        fetch: Fetch,
+        serving: Serving,
         chunks: mpsc::Receiver<Chunk>,
         prefix: &'static [u8],
         progress: Rc<Progress>,
         ledger: &mut Ledger,
-    ) -> Result<Self, FetchError> {
+    ) -> Result<Self, ServeError> {
         let (first, failed, has_paused) = (None, None, false);
-        let mut body = Self { chunks, fetch: Some(fetch), first, failed, has_paused, progress };
+        let mut body = Self { chunks, serving: Some(serving), first, failed, has_paused, progress };
         let first = std::future::poll_fn(|context| body.poll_chunk(context, ledger)).await;
         let mut first = first.transpose()?.unwrap_or_default();
         first.push_front(Bytes::from_static(prefix));
@@ -124,19 +136,19 @@ impl FetchBody {
         &mut self,
         context: &mut Context<'_>,
         ledger: &mut Ledger,
-    ) -> Poll<Option<Result<Chunk, FetchError>>> {
+    ) -> Poll<Option<Result<Chunk, ServeError>>> {
         if let Some(first) = self.first.take().filter(Chunk::has_remaining) {
             return Poll::Ready(Some(Ok(first)));
         }
         loop {
             let received = self.chunks.poll_recv(context);
-            let fetch = match (received, &mut self.fetch) {
+            let serving = match (received, &mut self.serving) {
                 (Poll::Ready(Some(chunk)), _) => return Poll::Ready(Some(Ok(chunk))),
                 (Poll::Ready(None), None) => return self.poll_end(context),
                 (Poll::Pending, None) => return Poll::Pending,
-                (Poll::Ready(None) | Poll::Pending, Some(fetch)) => fetch,
+                (Poll::Ready(None) | Poll::Pending, Some(serving)) => serving,
             };
-            match fetch.as_mut().poll(context) {
+            match serving.as_mut().poll(context) {
                 // It cannot go on before something is taken, or something outside happens.
                 Poll::Pending => {
                     return match self.chunks.try_recv() {
@@ -147,18 +159,18 @@ impl FetchBody {
                 Poll::Ready(Ok(summary)) => {
                     ledger.record.error = summary.refused;
                     ledger.record.pack = summary.pack;
-                    self.fetch = None;
+                    self.serving = None;
                 }
                 // What it has written before says why.
                 Poll::Ready(Err(error)) => {
-                    self.fetch = None;
+                    self.serving = None;
                     self.failed = Some(error);
                 }
             }
         }
     }
 
-    fn poll_end<T>(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, FetchError>>> {
+    fn poll_end<T>(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ServeError>>> {
         if self.failed.is_some() && !std::mem::replace(&mut self.has_paused, true) {
             // hyper drops what it has not sent when a body fails, and sends when one has to wait.
             context.waker().wake_by_ref();
@@ -168,9 +180,9 @@ impl FetchBody {
     }
 }
 
-impl std::fmt::Debug for FetchBody {
+impl std::fmt::Debug for GitBody {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("FetchBody").field("first", &self.first).finish_non_exhaustive()
+        out.debug_struct("GitBody").field("first", &self.first).finish_non_exhaustive()
     }
 }
 
@@ -182,23 +194,23 @@ impl Answer {
         Self { content, ledger }
     }
 
-    pub(super) fn fetch(body: FetchBody, ledger: Ledger) -> Self {
-        Self { content: Content::Fetch(body), ledger }
+    pub(super) fn git(body: GitBody, ledger: Ledger) -> Self {
+        Self { content: Content::Git(body), ledger }
     }
 }
 
 impl Body for Answer {
     type Data = Chunk;
-    type Error = FetchError;
+    type Error = ServeError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Chunk>, FetchError>>> {
+    ) -> Poll<Option<Result<Frame<Chunk>, ServeError>>> {
         let Self { content, ledger } = &mut *self;
         let chunk = match content {
             Content::Text(text) => text.take().map(|text| Ok(Chunk::from(text))),
-            Content::Fetch(body) => {
+            Content::Git(body) => {
                 body.progress.asked();
                 let Poll::Ready(chunk) = body.poll_chunk(context, ledger) else {
                     return Poll::Pending;
@@ -225,7 +237,7 @@ impl Body for Answer {
             Content::Text(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64))
             }
-            Content::Fetch(_) => SizeHint::default(),
+            Content::Git(_) => SizeHint::default(),
         }
     }
 }

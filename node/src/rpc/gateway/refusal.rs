@@ -2,6 +2,7 @@
 
 use crate::reactor::children::SpawnError;
 use crate::reactor::workers::WorkerError;
+use crate::rpc::push::PushError;
 use crate::rpc::wire::FetchError;
 use crate::storage::OpenError;
 use hyper::StatusCode;
@@ -34,7 +35,7 @@ impl Refusal {
             OpenError::NotFound
             | OpenError::NotARepository { .. }
             | OpenError::UnknownStorage(_) => StatusCode::NOT_FOUND,
-            OpenError::Outside => StatusCode::FORBIDDEN,
+            OpenError::Outside | OpenError::ObjectDirectory(_) => StatusCode::FORBIDDEN,
             OpenError::NoStorage(_) | OpenError::Workers(_) => StatusCode::SERVICE_UNAVAILABLE,
             OpenError::Io(_) | OpenError::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -68,6 +69,30 @@ impl Refusal {
             | FetchError::Stream(_)
             | FetchError::Child { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the fetch failed on the server")
+            }
+        }
+    }
+
+    /// For a push that failed before its first byte.
+    pub(super) fn of_push(error: &PushError) -> Self {
+        match error {
+            PushError::Gone(gone) => Self::new(StatusCode::BAD_REQUEST, gone.to_string()),
+            PushError::Input(error) => Self::new(input_status(error), error.to_string()),
+            PushError::Client(failure) => Self::new(StatusCode::BAD_REQUEST, failure.to_string()),
+            PushError::Spawn(error @ (SpawnError::Full | SpawnError::Timeout)) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            PushError::Workers(error @ WorkerError::Full) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            PushError::Spawn(SpawnError::Io { .. })
+            | PushError::Workers(WorkerError::Panicked)
+            | PushError::Config(_)
+            | PushError::Desk(_)
+            | PushError::Pipe(_)
+            | PushError::Quarantine(_)
+            | PushError::Child { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the push failed on the server")
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Never here: I/O.
 
 use super::refusal::Refusal;
+use crate::rpc::push;
 use crate::rpc::wire::{Operation, Version};
 use crate::storage::RelativePath;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -16,12 +17,19 @@ const GIT_PROTOCOL_BYTES_MAX: usize = 256;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) repository: RelativePath,
-    pub(super) operation: Operation,
+    pub(super) service: Service,
     pub(super) version: Version,
     /// Only the headers of the answer are wanted.
     pub(super) head_only: bool,
     /// The body is gzip.
     pub(super) gzip: bool,
+}
+
+/// Which of git's services is wanted, and what of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    UploadPack(Operation),
+    ReceivePack(push::Operation),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,34 +46,30 @@ const ENDPOINTS: &[(&str, Endpoint)] = &[
 ];
 
 /// Reads a request; an error says what to answer.
-pub(super) fn parse(parts: &Parts) -> Result<Asked, Refusal> {
+pub(super) fn parse(parts: &Parts, takes_pushes: bool) -> Result<Asked, Refusal> {
     let (repository, endpoint) = target(parts.uri.path())?;
-    let operation = match endpoint {
-        Endpoint::InfoRefs => {
-            info_refs(&parts.method, parts.uri.query())?;
-            Operation::AdvertiseRefs
-        }
+    let service = match endpoint {
+        Endpoint::InfoRefs => info_refs(&parts.method, parts.uri.query())?,
         Endpoint::UploadPack => {
-            upload_pack(&parts.method, &parts.headers)?;
-            Operation::UploadPack
+            post(&parts.method, &parts.headers, "application/x-git-upload-pack-request")?;
+            Service::UploadPack(Operation::UploadPack)
         }
-        Endpoint::ReceivePack => return Err(no_push()),
+        Endpoint::ReceivePack if !takes_pushes => return Err(no_push()),
+        Endpoint::ReceivePack => {
+            post(&parts.method, &parts.headers, "application/x-git-receive-pack-request")?;
+            Service::ReceivePack(push::Operation::ReceivePack)
+        }
     };
+    if !takes_pushes && matches!(service, Service::ReceivePack(_)) {
+        return Err(no_push());
+    }
     Ok(Asked {
         repository,
-        operation,
+        service,
         version: version(&parts.headers),
         head_only: parts.method == Method::HEAD,
         gzip: gzip(&parts.headers)?,
     })
-}
-
-/// What the access log calls an operation.
-pub(super) fn name(operation: Operation) -> &'static str {
-    match operation {
-        Operation::AdvertiseRefs => "InfoRefs",
-        Operation::UploadPack => "UploadPack",
-    }
 }
 
 fn target(path: &str) -> Result<(RelativePath, Endpoint), Refusal> {
@@ -105,14 +109,14 @@ fn hex(digit: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-fn info_refs(method: &Method, query: Option<&str>) -> Result<(), Refusal> {
+fn info_refs(method: &Method, query: Option<&str>) -> Result<Service, Refusal> {
     if method != Method::GET && method != Method::HEAD {
         return Err(Refusal::method("GET, HEAD"));
     }
     let service = query.unwrap_or("").split('&').find_map(|pair| pair.strip_prefix("service="));
     match service {
-        Some("git-upload-pack") => Ok(()),
-        Some("git-receive-pack") => Err(no_push()),
+        Some("git-upload-pack") => Ok(Service::UploadPack(Operation::AdvertiseRefs)),
+        Some("git-receive-pack") => Ok(Service::ReceivePack(push::Operation::AdvertiseRefs)),
         Some(_) => Err(Refusal::new(StatusCode::FORBIDDEN, "this service does not exist")),
         None => Err(Refusal::new(
             StatusCode::FORBIDDEN,
@@ -121,11 +125,10 @@ fn info_refs(method: &Method, query: Option<&str>) -> Result<(), Refusal> {
     }
 }
 
-fn upload_pack(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+fn post(method: &Method, headers: &HeaderMap, wanted: &str) -> Result<(), Refusal> {
     if method != Method::POST {
         return Err(Refusal::method("POST"));
     }
-    let wanted = "application/x-git-upload-pack-request";
     if headers.get(CONTENT_TYPE).is_none_or(|given| given.as_bytes() != wanted.as_bytes()) {
         let text = format!("the content type must be {wanted}");
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
@@ -153,6 +156,50 @@ fn gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
                 "the content encoding must be gzip or none",
             )),
         },
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// What the access log calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::UploadPack(Operation::AdvertiseRefs) => "InfoRefs",
+            Self::UploadPack(Operation::UploadPack) => "UploadPack",
+            Self::ReceivePack(push::Operation::AdvertiseRefs) => "InfoRefsReceivePack",
+            Self::ReceivePack(push::Operation::ReceivePack) => "ReceivePack",
+        }
+    }
+
+    /// The content type of its answer.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::UploadPack(Operation::AdvertiseRefs) => {
+                "application/x-git-upload-pack-advertisement"
+            }
+            Self::UploadPack(Operation::UploadPack) => "application/x-git-upload-pack-result",
+            Self::ReceivePack(push::Operation::AdvertiseRefs) => {
+                "application/x-git-receive-pack-advertisement"
+            }
+            Self::ReceivePack(push::Operation::ReceivePack) => {
+                "application/x-git-receive-pack-result"
+            }
+        }
+    }
+
+    /// What git http-backend writes before an advertisement: a pkt-line and a flush packet. Not
+    /// before the capabilities of version 2, which receive-pack does not have.
+    pub(super) fn prefix(self, version: Version) -> &'static [u8] {
+        match self {
+            Self::UploadPack(Operation::AdvertiseRefs) if version < Version::V2 => {
+                b"001e# service=git-upload-pack\n0000"
+            }
+            Self::ReceivePack(push::Operation::AdvertiseRefs) => {
+                b"001f# service=git-receive-pack\n0000"
+            }
+            Self::UploadPack(_) | Self::ReceivePack(push::Operation::ReceivePack) => b"",
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) async fn answer(
     let record = record(&parts, connection.peer);
     let series = gitaly.series.begin(&record.called);
     let time_limit = record.time_limit;
-    let context = Rc::new(Context::new(record, &parts.headers, connection.mux.clone()));
+    let context = Rc::new(Context::new(record, &parts.headers, &connection));
     let end =
         End { gitaly: Rc::clone(&gitaly), context: Rc::clone(&context), series: series.clone() };
     let observed = ObservedRequest::new(body, Rc::clone(&context), series.clone());

@@ -1,15 +1,25 @@
-//! `CommitService`: single commits.
+//! `CommitService`: commits and the trees below them.
 
 use super::Resources;
-use super::commits;
+use super::commit_reader::CommitReader;
 use super::context::Context;
 use super::look::{Seen, glance};
+use super::revisions;
+use super::site::Site;
 use super::target::target;
+use super::{ancestry, commit_lists, commits, existence, trees};
 use gitring_proto::gitaly::commit_service_server::CommitService;
-use gitring_proto::gitaly::{FindCommitRequest, FindCommitResponse};
+use gitring_proto::gitaly::{
+    CheckObjectsExistRequest, CheckObjectsExistResponse, CommitIsAncestorRequest,
+    CommitIsAncestorResponse, CountCommitsRequest, CountCommitsResponse, FindCommitRequest,
+    FindCommitResponse, GetTreeEntriesRequest, GetTreeEntriesResponse, ListAllCommitsRequest,
+    ListAllCommitsResponse, ListCommitsByOidRequest, ListCommitsByOidResponse, ListCommitsRequest,
+    ListCommitsResponse, TreeEntryRequest, TreeEntryResponse,
+};
 use send_wrapper::SendWrapper;
 use std::rc::Rc;
-use tonic::{Request, Response, Status};
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
 
 /// The service. Its calls stay on the thread of its reactor.
 #[derive(Debug)]
@@ -23,10 +33,66 @@ impl CommitService for Commits {
     ) -> Result<Response<FindCommitResponse>, Status> {
         SendWrapper::new(find_commit(&self.0, request)).await
     }
+
+    async fn commit_is_ancestor(
+        &self,
+        request: Request<CommitIsAncestorRequest>,
+    ) -> Result<Response<CommitIsAncestorResponse>, Status> {
+        SendWrapper::new(ancestry::commit_is_ancestor(&self.0, request)).await
+    }
+
+    async fn count_commits(
+        &self,
+        request: Request<CountCommitsRequest>,
+    ) -> Result<Response<CountCommitsResponse>, Status> {
+        SendWrapper::new(ancestry::count_commits(&self.0, request)).await
+    }
+
+    async fn list_commits(
+        &self,
+        request: Request<ListCommitsRequest>,
+    ) -> Result<Response<BoxStream<ListCommitsResponse>>, Status> {
+        SendWrapper::new(commit_lists::list(&self.0, request)).await
+    }
+
+    async fn list_all_commits(
+        &self,
+        request: Request<ListAllCommitsRequest>,
+    ) -> Result<Response<BoxStream<ListAllCommitsResponse>>, Status> {
+        SendWrapper::new(commit_lists::list_all(&self.0, request)).await
+    }
+
+    async fn list_commits_by_oid(
+        &self,
+        request: Request<ListCommitsByOidRequest>,
+    ) -> Result<Response<BoxStream<ListCommitsByOidResponse>>, Status> {
+        SendWrapper::new(commit_lists::list_by_oid(&self.0, request)).await
+    }
+
+    async fn check_objects_exist(
+        &self,
+        request: Request<Streaming<CheckObjectsExistRequest>>,
+    ) -> Result<Response<BoxStream<CheckObjectsExistResponse>>, Status> {
+        SendWrapper::new(existence::check_objects_exist(&self.0, request)).await
+    }
+
+    async fn get_tree_entries(
+        &self,
+        request: Request<GetTreeEntriesRequest>,
+    ) -> Result<Response<BoxStream<GetTreeEntriesResponse>>, Status> {
+        SendWrapper::new(trees::get_tree_entries(&self.0, request)).await
+    }
+
+    async fn tree_entry(
+        &self,
+        request: Request<TreeEntryRequest>,
+    ) -> Result<Response<BoxStream<TreeEntryResponse>>, Status> {
+        SendWrapper::new(trees::tree_entry(&self.0, request)).await
+    }
 }
 
 async fn find_commit(
-    resources: &Resources,
+    resources: &Rc<Resources>,
     request: Request<FindCommitRequest>,
 ) -> Result<Response<FindCommitResponse>, Status> {
     let context = Context::of(request.extensions())?;
@@ -34,63 +100,22 @@ async fn find_commit(
     let target = target(&context, repository)?;
     let asked = revision.clone();
     let find = glance(resources, &target, move |snapshot| {
-        if let Some(refused) = refusal(&asked) {
-            return Err(Status::invalid_argument(refused));
-        }
+        revisions::check(&asked, &[])?;
         commits::find(snapshot, &asked, trailers)
     });
     let commit = match find.await? {
         Seen::Found(commit) => Some(commit),
         Seen::Missing => None,
+        Seen::AskGit(_) if target.objects.is_some() && !trailers => {
+            revisions::check(&revision, &[])?;
+            let site = Site::of(resources, context, target).await?;
+            let found = CommitReader::new(&site).read(vec![revision]).await?;
+            found.into_iter().next().flatten()
+        }
         Seen::AskGit(git_dir) => {
-            if let Some(refused) = refusal(&revision) {
-                return Err(Status::invalid_argument(refused));
-            }
+            revisions::check(&revision, &[])?;
             commits::ask(resources, &context, &git_dir, &revision, trailers).await?
         }
     };
     Ok(Response::new(FindCommitResponse { commit }))
-}
-
-/// Why no git is asked for this revision. Gitaly looks after it has found the repository.
-fn refusal(revision: &[u8]) -> Option<&'static str> {
-    let has = |bytes: &[u8]| revision.iter().any(|byte| bytes.contains(byte));
-    if revision.starts_with(b"-") {
-        Some("revision can't start with '-'")
-    } else if has(b"\0") {
-        Some("revision can't contain NUL")
-    } else if revision.is_empty() {
-        Some("empty revision")
-    } else if has(b" \t\n\r") {
-        Some("revision can't contain whitespace")
-    } else if has(b":") {
-        Some("revision can't contain ':'")
-    } else if has(b"\\") {
-        Some("revision can't contain '\\'")
-    } else {
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(revision: &str, expected: Option<&str>) {
-        assert_eq!(refusal(revision.as_bytes()), expected, "{revision:?}");
-    }
-
-    #[test]
-    fn revisions_that_are_refused() {
-        check("main~2^{commit}", None);
-        check("HEAD@{0}", None);
-        check("a-b", None);
-        check("-a b\0", Some("revision can't start with '-'"));
-        check("a b\0", Some("revision can't contain NUL"));
-        check("", Some("empty revision"));
-        check("a:b c", Some("revision can't contain whitespace"));
-        check("a\nb", Some("revision can't contain whitespace"));
-        check("a:b\\", Some("revision can't contain ':'"));
-        check("a\\b", Some("revision can't contain '\\'"));
-    }
 }

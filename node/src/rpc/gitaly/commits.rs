@@ -128,19 +128,20 @@ pub(super) async fn child_answer(
     answered.map_err(|error| errors::child(what, &error))
 }
 
-fn message(
+/// A commit as git tells it.
+pub(super) fn read(id: String, data: &Bytes) -> Result<GitCommit, Status> {
+    message(id, data, &Details::parse(data), Vec::new())
+}
+
+/// What a commit says, as a message.
+pub(super) fn message(
     id: String,
     data: &Bytes,
     details: &Details<'_>,
     trailers: Vec<Trailer>,
 ) -> Result<GitCommit, Status> {
     let parents = details.parents.iter().map(|parent| text(parent));
-    let signature = match details.signature {
-        Signature::None => SignatureType::None,
-        Signature::Pgp => SignatureType::Pgp,
-        Signature::X509 => SignatureType::X509,
-        Signature::Ssh => SignatureType::Ssh,
-    };
+    let signature = signature_type(details.signature);
     let trailer = |one: Trailer| CommitTrailer { key: one.key.into(), value: one.value.into() };
     Ok(GitCommit {
         id,
@@ -159,7 +160,18 @@ fn message(
     })
 }
 
-fn author(data: &Bytes, person: &Person<'_>) -> CommitAuthor {
+/// The kind of a signature, as a message.
+pub(super) fn signature_type(signature: Signature) -> SignatureType {
+    match signature {
+        Signature::None => SignatureType::None,
+        Signature::Pgp => SignatureType::Pgp,
+        Signature::X509 => SignatureType::X509,
+        Signature::Ssh => SignatureType::Ssh,
+    }
+}
+
+/// A person, as a message.
+pub(super) fn author(data: &Bytes, person: &Person<'_>) -> CommitAuthor {
     CommitAuthor {
         name: data.slice_ref(person.name),
         email: data.slice_ref(person.email),
@@ -169,7 +181,7 @@ fn author(data: &Bytes, person: &Person<'_>) -> CommitAuthor {
 }
 
 /// What travels as a string has to be one. Gitaly fails at the same place, with these words.
-fn text(bytes: &[u8]) -> Result<String, Status> {
+pub(super) fn text(bytes: &[u8]) -> Result<String, Status> {
     let refused = "grpc: error while marshaling: string field contains invalid UTF-8";
     String::from_utf8(bytes.to_vec()).map_err(|_| Status::internal(refused))
 }

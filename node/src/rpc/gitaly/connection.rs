@@ -9,6 +9,7 @@
 //! Always true: a connection that says nothing ends after a time; one that has been told of the
 //! end of the service takes no further call.
 
+use super::voting::Backchannel;
 use super::{Gitaly, call};
 use crate::rpc::connection_tasks::ConnectionTasks;
 use bytes::{Bytes, BytesMut};
@@ -55,6 +56,8 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// Where calls open sidechannels, if the connection can carry them.
     pub(super) mux: Option<Mux>,
+    /// Where calls vote, over the same mux.
+    pub(super) backchannel: Option<Backchannel>,
 }
 
 // === impl Gitaly ===
@@ -69,7 +72,7 @@ impl Gitaly {
             match timeout(GREETING_WAIT_MAX, greeting(&mut stream)).await {
                 Ok(Ok(Some(Greeting::Backchannel))) => self.serve_mux(stream, peer, ending).await,
                 Ok(Ok(Some(Greeting::Http2(head)))) => {
-                    let connection = Rc::new(Connection { peer, mux: None });
+                    let connection = Rc::new(Connection { peer, mux: None, backchannel: None });
                     let stream = Replay::new(head, stream);
                     match peer {
                         Peer::Tcp(_) => self.serve_http2(stream, connection, ending).await,
@@ -99,7 +102,8 @@ impl Gitaly {
                 Some(Replay::new(head, first))
             };
             let Ok(Some(first)) = timeout(GREETING_WAIT_MAX, opening).await else { return };
-            let connection = Rc::new(Connection { peer, mux: Some(mux) });
+            let backchannel = Some(Backchannel::new(mux.clone()));
+            let connection = Rc::new(Connection { peer, mux: Some(mux), backchannel });
             // Whatever else the client opens is reset.
             drop(incoming);
             self.serve_http2(first, connection, drain).await;

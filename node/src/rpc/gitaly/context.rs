@@ -1,7 +1,11 @@
 //! What a handler knows of its call besides the message.
 
+use super::Resources;
+use super::connection::Connection;
 use super::record::Record;
+use super::voting::{self, Backchannel};
 use crate::reactor::children::Account;
+use crate::rpc::votes::Ballot;
 use gitring_daemon::mux::Mux;
 use gitring_proto::sidechannel::METADATA_KEY;
 use hyper::HeaderMap;
@@ -13,9 +17,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use tonic::{Extensions, Status};
 
-/// Under which key a proxy tells that a change belongs to a transaction.
-const TRANSACTION: &str = "gitaly-reference-transaction";
-
 /// One call, shared by its handler, its bodies and its line in the log.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -25,7 +26,10 @@ pub(super) struct Context {
     pub(super) mux: Option<Mux>,
     /// Which of the client's sidechannels waits for this call.
     pub(super) sidechannel_id: Option<HeaderValue>,
-    in_transaction: bool,
+    /// Where votes of the connection go, if it can carry them.
+    backchannel: Option<Backchannel>,
+    /// Which transaction the call belongs to.
+    transaction: Option<HeaderValue>,
 }
 
 /// A context on its way through tonic, which asks for `Send` of what it carries.
@@ -35,13 +39,14 @@ pub(super) struct Carried(pub(super) SendWrapper<Rc<Context>>);
 // === impl Context ===
 
 impl Context {
-    pub(super) fn new(record: Record, headers: &HeaderMap, mux: Option<Mux>) -> Self {
+    pub(super) fn new(record: Record, headers: &HeaderMap, connection: &Connection) -> Self {
         let last = |key| headers.get_all(key).iter().next_back().cloned();
         Self {
             record: RefCell::new(record),
-            mux,
+            mux: connection.mux.clone(),
             sidechannel_id: last(METADATA_KEY),
-            in_transaction: headers.contains_key(TRANSACTION),
+            backchannel: connection.backchannel.clone(),
+            transaction: headers.get(voting::METADATA_KEY).cloned(),
         }
     }
 
@@ -63,12 +68,9 @@ impl Context {
         record.time_limit.map(|limit| record.began + limit)
     }
 
-    /// Refuses a change that must be voted on, since nobody would vote here: the proxy must not
-    /// take it for done.
-    pub(super) fn refuse_transaction(&self) -> Result<(), Status> {
-        if self.in_transaction {
-            return Err(Status::unimplemented("votes on transactions are not built yet"));
-        }
-        Ok(())
+    /// How the call votes on what it changes.
+    pub(super) fn ballot(&self, resources: &Resources) -> Result<Ballot, Status> {
+        let (transaction, backchannel) = (self.transaction.as_ref(), self.backchannel.as_ref());
+        voting::ballot(transaction, backchannel, &resources.voting_delay)
     }
 }

@@ -6,15 +6,17 @@
 use super::child::ChildError;
 use crate::reactor::children::SpawnError;
 use crate::reactor::workers::WorkerError;
-use crate::storage::{BadRelativePath, CreateError, OpenError, PlaceError, RemoveError};
+use crate::storage::{
+    BadObjectDirectory, BadRelativePath, CreateError, OpenError, PlaceError, RemoveError,
+};
 use gitring_daemon::log;
 use gitring_proto::gitaly::LimitError;
 use prost::Message;
 use prost_types::{Any, Duration};
 use tonic::{Code, Status};
 
-/// Under which name the detail of a limit travels.
-const LIMIT_ERROR: &str = "type.googleapis.com/gitaly.LimitError";
+/// What stands before the names of details.
+const TYPES: &str = "type.googleapis.com/gitaly.";
 
 /// `google.rpc.Status`, which travels as `grpc-status-details-bin` (google/rpc/status.proto).
 #[derive(Clone, PartialEq, Message)]
@@ -53,8 +55,21 @@ pub(super) fn open(error: &OpenError) -> Status {
             Status::failed_precondition(text)
         }
         OpenError::Outside => Status::invalid_argument("relative path escapes root directory"),
+        OpenError::ObjectDirectory(error) => object_directory(error),
         OpenError::Workers(error) => workers(error),
         OpenError::Io(_) | OpenError::Repository(_) => internal("open the repository", error),
+    }
+}
+
+/// Objects of a push that cannot be read, for example because it has ended.
+fn object_directory(error: &BadObjectDirectory) -> Status {
+    match error {
+        BadObjectDirectory::Missing(_) => Status::not_found(error.to_string()),
+        BadObjectDirectory::Absolute(_)
+        | BadObjectDirectory::Outside(_)
+        | BadObjectDirectory::NoPath(_)
+        | BadObjectDirectory::TooMany => Status::invalid_argument(error.to_string()),
+        BadObjectDirectory::Io(..) => internal("look up the object directory", error),
     }
 }
 
@@ -119,10 +134,21 @@ pub(super) fn workers(error: &WorkerError) -> Status {
 
 /// A limit of the node that a call ran into. As Gitaly does, it does not say when to try again.
 pub(super) fn limited(text: impl Into<String>) -> Status {
-    let (code, message) = (Code::ResourceExhausted, text.into());
-    let retry_after = Some(Duration::default());
-    let detail = LimitError { error_message: message.clone(), retry_after };
-    let detail = Any { type_url: LIMIT_ERROR.to_owned(), value: detail.encode_to_vec() };
+    let message = text.into();
+    let detail =
+        LimitError { error_message: message.clone(), retry_after: Some(Duration::default()) };
+    detailed(Code::ResourceExhausted, message, "LimitError", &detail)
+}
+
+/// A failure with a detail: a message of Gitaly's of this name.
+pub(super) fn detailed(
+    code: Code,
+    text: impl Into<String>,
+    name: &str,
+    detail: &impl Message,
+) -> Status {
+    let message = text.into();
+    let detail = Any { type_url: format!("{TYPES}{name}"), value: detail.encode_to_vec() };
     let detailed = Detailed { code: code.into(), message: message.clone(), details: vec![detail] };
     Status::with_details(code, message, detailed.encode_to_vec().into())
 }

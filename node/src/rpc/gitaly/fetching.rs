@@ -80,7 +80,7 @@ pub(super) async fn prepare(
 }
 
 /// Each is `key=value`.
-fn options(options: &[String]) -> Result<Vec<(String, Option<String>)>, Status> {
+pub(super) fn options(options: &[String]) -> Result<Vec<(String, Option<String>)>, Status> {
     let split = |option: &String| match option.split_once('=') {
         Some((key, value)) if !option.contains('\0') => {
             Ok((key.to_owned(), Some(value.to_owned())))
@@ -94,7 +94,7 @@ fn options(options: &[String]) -> Result<Vec<(String, Option<String>)>, Status> 
 }
 
 /// Only these two values mean anything to Gitaly, not a list with one of them in it.
-fn version(resources: &Resources, context: &Context, git_protocol: &str) -> Version {
+pub(super) fn version(resources: &Resources, context: &Context, git_protocol: &str) -> Version {
     let (version, label) = match git_protocol {
         "version=2" => (Version::V2, "v2"),
         "version=1" => (Version::V1, "v1"),

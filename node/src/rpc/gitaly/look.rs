@@ -31,7 +31,8 @@ pub(super) async fn look<T: Send + 'static>(
     work: impl FnOnce(&Arc<Snapshot>) -> Result<Resolved<T>, Status> + Send + 'static,
 ) -> Result<Seen<T>, Status> {
     let look = move |opened: &Opened| see(opened, work);
-    let seen = resources.repositories.with(&target.storage, &target.path, look).await;
+    let Target { storage, path, objects } = target;
+    let seen = resources.repositories.with_objects(storage, path, objects.as_ref(), look).await;
     seen.map_err(|error| errors::open(&error))?
 }
 
@@ -42,6 +43,10 @@ pub(super) async fn glance<T: Send + 'static>(
     target: &Target,
     work: impl Fn(&Arc<Snapshot>) -> Result<Resolved<T>, Status> + Send + 'static,
 ) -> Result<Seen<T>, Status> {
+    // A push asks each question once: what was looked at before is of no use.
+    if target.objects.is_some() {
+        return look(resources, target, work).await;
+    }
     let glance = |opened: &Opened| see(opened, &work);
     let (repositories, glances) = (&resources.repositories, &resources.glances);
     match repositories.at_once(glances, &target.storage, &target.path, glance).await {

@@ -37,6 +37,8 @@ pub struct GitalyMetrics {
     tcp_connections: IntCounter,
     unix_connections: IntCounter,
     pub(super) negotiations: NegotiationMetrics,
+    /// From a vote to its answer.
+    pub(super) voting_delay: Histogram,
 }
 
 /// What clients use when they fetch.
@@ -112,15 +114,20 @@ impl GitalyMetrics {
         // Gitaly's default of prometheus.grpc_latency_buckets.
         let buckets = vec![0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 30.0, 60.0, 300.0, 1500.0];
         let seconds = HistogramOpts::new("grpc_server_handling_seconds", "How long calls took.");
-        let seconds = HistogramVec::new(seconds.buckets(buckets), &method)
+        let seconds = HistogramVec::new(seconds.buckets(buckets.clone()), &method)
             .expect("name and labels are valid");
         registry.register(Box::new(seconds.clone())).expect("registered once a registry");
+        let delay = "gitaly_hook_transaction_voting_delay_seconds";
+        let delay = HistogramOpts::new(delay, "From a vote to its answer.").buckets(buckets);
+        let voting_delay = Histogram::with_opts(delay).expect("the name is valid");
+        registry.register(Box::new(voting_delay.clone())).expect("registered once a registry");
         let connections =
             counter("gitaly_connections_total", "Connections of Gitaly's clients.", &["type"]);
         Self {
             tcp_connections: connections.with_label_values(&["tcp"]),
             unix_connections: connections.with_label_values(&["unix"]),
             auth: AuthMetrics::register(registry),
+            voting_delay,
             started: counter("grpc_server_started_total", "Calls that began.", &method),
             handled: counter("grpc_server_handled_total", "Calls that ended.", &with_code),
             received: counter("grpc_server_msg_received_total", "Messages received.", &method),

@@ -3,7 +3,8 @@
 //! such a call holds must end all the same.
 //!
 //! Always true:
-//! - at most [`MESSAGES_MAX`] messages wait, each of at most [`PIECE_BYTES_MAX`] bytes of payload;
+//! - at most [`MESSAGES_MAX`] messages wait, each of at most [`PIECE_BYTES_MAX`] bytes of payload, or
+//!   of items of 1 MiB (`chunks.rs`);
 //! - a stream that is dropped ends its work, and with it children and queued jobs; so does the
 //!   call's deadline, and a client that takes nothing for [`STALL_MAX`].
 

@@ -1,20 +1,28 @@
 //! `RefService`: refs by name, the default branch.
 
 use super::Resources;
+use super::branches::{find_all_branches, find_local_branches};
 use super::child::{Answered, Asked};
 use super::commits::{self, child_answer};
 use super::context::Context;
+use super::delete_refs::delete_refs;
 use super::list_refs;
 use super::look::{Seen, glance, look, unreadable};
+use super::refs_by_oid::find_refs_by_oid;
+use super::tags::{find_all_tags, find_tag};
 use super::target::target;
+use super::update_references::update_references;
 use gitring_git::ref_list::{Patterns, default_branch, head_reference};
 use gitring_git::repository::Snapshot;
 use gitring_git::revision::Resolved;
 use gitring_proto::gitaly::ref_service_server::RefService;
 use gitring_proto::gitaly::{
-    Branch, FindBranchRequest, FindBranchResponse, FindDefaultBranchNameRequest,
-    FindDefaultBranchNameResponse, GitCommit, ListRefsRequest, ListRefsResponse, RefExistsRequest,
-    RefExistsResponse,
+    Branch, DeleteRefsRequest, DeleteRefsResponse, FindAllBranchesRequest, FindAllBranchesResponse,
+    FindAllTagsRequest, FindAllTagsResponse, FindBranchRequest, FindBranchResponse,
+    FindDefaultBranchNameRequest, FindDefaultBranchNameResponse, FindLocalBranchesRequest,
+    FindLocalBranchesResponse, FindRefsByOidRequest, FindRefsByOidResponse, FindTagRequest,
+    FindTagResponse, GitCommit, ListRefsRequest, ListRefsResponse, RefExistsRequest,
+    RefExistsResponse, UpdateReferencesRequest, UpdateReferencesResponse,
 };
 use send_wrapper::SendWrapper;
 use std::ffi::OsStr;
@@ -23,7 +31,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use tonic::codegen::BoxStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// A ref's name, an id, or a few of them.
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
@@ -55,6 +63,55 @@ impl RefService for Refs {
         request: Request<FindBranchRequest>,
     ) -> Result<Response<FindBranchResponse>, Status> {
         SendWrapper::new(find_branch(&self.0, request)).await
+    }
+
+    async fn find_tag(
+        &self,
+        request: Request<FindTagRequest>,
+    ) -> Result<Response<FindTagResponse>, Status> {
+        SendWrapper::new(find_tag(&self.0, request)).await
+    }
+
+    async fn find_all_tags(
+        &self,
+        request: Request<FindAllTagsRequest>,
+    ) -> Result<Response<BoxStream<FindAllTagsResponse>>, Status> {
+        SendWrapper::new(find_all_tags(&self.0, request)).await
+    }
+
+    async fn find_local_branches(
+        &self,
+        request: Request<FindLocalBranchesRequest>,
+    ) -> Result<Response<BoxStream<FindLocalBranchesResponse>>, Status> {
+        SendWrapper::new(find_local_branches(&self.0, request)).await
+    }
+
+    async fn find_all_branches(
+        &self,
+        request: Request<FindAllBranchesRequest>,
+    ) -> Result<Response<BoxStream<FindAllBranchesResponse>>, Status> {
+        SendWrapper::new(find_all_branches(&self.0, request)).await
+    }
+
+    async fn find_refs_by_oid(
+        &self,
+        request: Request<FindRefsByOidRequest>,
+    ) -> Result<Response<FindRefsByOidResponse>, Status> {
+        SendWrapper::new(find_refs_by_oid(&self.0, request)).await
+    }
+
+    async fn update_references(
+        &self,
+        request: Request<Streaming<UpdateReferencesRequest>>,
+    ) -> Result<Response<UpdateReferencesResponse>, Status> {
+        SendWrapper::new(update_references(&self.0, request)).await
+    }
+
+    async fn delete_refs(
+        &self,
+        request: Request<DeleteRefsRequest>,
+    ) -> Result<Response<DeleteRefsResponse>, Status> {
+        SendWrapper::new(delete_refs(&self.0, request)).await
     }
 
     async fn list_refs(
@@ -92,7 +149,8 @@ async fn find_default_branch(
     Ok(Response::new(FindDefaultBranchNameResponse { name: name.into() }))
 }
 
-async fn ask_default_branch(
+/// The same as git sees it.
+pub(super) async fn ask_default_branch(
     resources: &Resources,
     context: &Context,
     git_dir: &Path,

@@ -1,23 +1,32 @@
 //! `RepositoryService`: whole repositories.
 
 use super::Resources;
+use super::ancestry;
 use super::child;
 use super::context::Context;
+use super::custom_hooks;
 use super::errors;
 use super::target::{Target, target};
-use crate::storage::{CreateOptions, ObjectFormat, Opened};
+use super::voting;
+use super::write_ref::write_ref;
+use crate::rpc::votes::{self, Ballot};
+use crate::storage::{CreateOptions, Creation, ObjectFormat, Opened, Removal};
 use gitring_proto::gitaly::repository_service_server::RepositoryService;
 use gitring_proto::gitaly::{
-    CreateRepositoryRequest, CreateRepositoryResponse, HasLocalBranchesRequest,
-    HasLocalBranchesResponse, ObjectFormat as NamedFormat, ObjectFormatRequest,
-    ObjectFormatResponse, RemoveRepositoryRequest, RemoveRepositoryResponse,
-    Repository as NamedRepository, RepositoryExistsRequest, RepositoryExistsResponse,
-    RepositorySizeRequest, RepositorySizeResponse,
+    BackupCustomHooksRequest, BackupCustomHooksResponse, CreateRepositoryRequest,
+    CreateRepositoryResponse, FindMergeBaseRequest, FindMergeBaseResponse, GetCustomHooksRequest,
+    GetCustomHooksResponse, HasLocalBranchesRequest, HasLocalBranchesResponse,
+    ObjectFormat as NamedFormat, ObjectFormatRequest, ObjectFormatResponse,
+    RemoveRepositoryRequest, RemoveRepositoryResponse, Repository as NamedRepository,
+    RepositoryExistsRequest, RepositoryExistsResponse, RepositorySizeRequest,
+    RepositorySizeResponse, RestoreCustomHooksRequest, RestoreCustomHooksResponse,
+    SetCustomHooksRequest, SetCustomHooksResponse, WriteRefRequest, WriteRefResponse,
 };
 use send_wrapper::SendWrapper;
 use std::path::PathBuf;
 use std::rc::Rc;
-use tonic::{Request, Response, Status};
+use tonic::codegen::BoxStream;
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// The service. Its calls stay on the thread of its reactor.
 #[derive(Debug)]
@@ -60,11 +69,69 @@ impl RepositoryService for Repositories {
         SendWrapper::new(has_local_branches(&self.0, request)).await
     }
 
+    async fn write_ref(
+        &self,
+        request: Request<WriteRefRequest>,
+    ) -> Result<Response<WriteRefResponse>, Status> {
+        SendWrapper::new(write_ref(&self.0, request)).await
+    }
+
     async fn repository_size(
         &self,
         request: Request<RepositorySizeRequest>,
     ) -> Result<Response<RepositorySizeResponse>, Status> {
         SendWrapper::new(size(&self.0, request)).await
+    }
+
+    async fn set_custom_hooks(
+        &self,
+        request: Request<Streaming<SetCustomHooksRequest>>,
+    ) -> Result<Response<SetCustomHooksResponse>, Status> {
+        let parts = |message: SetCustomHooksRequest| (message.repository, message.data);
+        SendWrapper::new(custom_hooks::set(&self.0, request, parts)).await?;
+        Ok(Response::new(SetCustomHooksResponse {}))
+    }
+
+    async fn restore_custom_hooks(
+        &self,
+        request: Request<Streaming<RestoreCustomHooksRequest>>,
+    ) -> Result<Response<RestoreCustomHooksResponse>, Status> {
+        let parts = |message: RestoreCustomHooksRequest| (message.repository, message.data);
+        SendWrapper::new(custom_hooks::set(&self.0, request, parts)).await?;
+        Ok(Response::new(RestoreCustomHooksResponse {}))
+    }
+
+    async fn get_custom_hooks(
+        &self,
+        request: Request<GetCustomHooksRequest>,
+    ) -> Result<Response<BoxStream<GetCustomHooksResponse>>, Status> {
+        let work = async {
+            let context = Context::of(request.extensions())?;
+            let named = request.into_inner().repository;
+            let message = |data| GetCustomHooksResponse { data };
+            custom_hooks::get(&self.0, context, named, message).await
+        };
+        SendWrapper::new(work).await
+    }
+
+    async fn backup_custom_hooks(
+        &self,
+        request: Request<BackupCustomHooksRequest>,
+    ) -> Result<Response<BoxStream<BackupCustomHooksResponse>>, Status> {
+        let work = async {
+            let context = Context::of(request.extensions())?;
+            let named = request.into_inner().repository;
+            let message = |data| BackupCustomHooksResponse { data };
+            custom_hooks::get(&self.0, context, named, message).await
+        };
+        SendWrapper::new(work).await
+    }
+
+    async fn find_merge_base(
+        &self,
+        request: Request<FindMergeBaseRequest>,
+    ) -> Result<Response<FindMergeBaseResponse>, Status> {
+        SendWrapper::new(ancestry::find_merge_base(&self.0, request)).await
     }
 }
 
@@ -82,8 +149,10 @@ async fn create(
     resources: &Resources,
     request: Request<CreateRepositoryRequest>,
 ) -> Result<Response<CreateRepositoryResponse>, Status> {
-    let target = changed(&request, request.get_ref().repository.clone())?;
+    let context = Context::of(request.extensions())?;
     let request = request.into_inner();
+    let target = target(&context, request.repository)?;
+    let ballot = context.ballot(resources)?;
     let object_format = match NamedFormat::try_from(request.object_format) {
         Ok(NamedFormat::Unspecified | NamedFormat::Sha1) => ObjectFormat::Sha1,
         Ok(NamedFormat::Sha256) => ObjectFormat::Sha256,
@@ -93,19 +162,59 @@ async fn create(
         }
     };
     let options = CreateOptions { object_format, default_branch: request.default_branch.to_vec() };
-    let created = resources.repositories.create(&target.storage, &target.path, options).await;
-    created.map_err(|error| errors::create(&error))?;
+    let failed = |error| errors::create(&error);
+    let preparing = resources.repositories.prepare_creation(&target.storage, &target.path, options);
+    let mut creation = preparing.await.map_err(failed)?;
+    let published = publish(&ballot, &mut creation).await;
+    creation.release().await.map_err(failed)?;
+    published?;
     Ok(Response::new(CreateRepositoryResponse {}))
+}
+
+async fn publish(ballot: &Ballot, creation: &mut Creation) -> Result<(), Status> {
+    let refused = |step: &'static str| {
+        move |error| {
+            let what = format!("creating repository: {step} vote");
+            voting::failure(Code::FailedPrecondition, &what, &error)
+        }
+    };
+    let vote = votes::hash(creation.content()).map_err(refused("preparatory"))?;
+    ballot.prepared(vote).await.map_err(refused("preparatory"))?;
+    creation.publish().await.map_err(|error| errors::create(&error))?;
+    ballot.committed(vote).await.map_err(refused("committing"))
 }
 
 async fn remove(
     resources: &Resources,
     request: Request<RemoveRepositoryRequest>,
 ) -> Result<Response<RemoveRepositoryResponse>, Status> {
-    let target = changed(&request, request.get_ref().repository.clone())?;
-    let removed = resources.repositories.remove(&target.storage, &target.path).await;
-    removed.map_err(|error| errors::remove(&error))?;
+    let context = Context::of(request.extensions())?;
+    let named = request.into_inner().repository;
+    // As it was named, since all nodes have to vote alike.
+    let relative_path = named.as_ref().map(|named| named.relative_path.clone()).unwrap_or_default();
+    let target = target(&context, named)?;
+    let ballot = context.ballot(resources)?;
+    let failed = |error| errors::remove(&error);
+    let preparing = resources.repositories.prepare_removal(&target.storage, &target.path);
+    let mut removal = preparing.await.map_err(failed)?;
+    let removed = vote_and_remove(&ballot, &mut removal, &relative_path).await;
+    removal.release().await.map_err(failed)?;
+    removed?;
     Ok(Response::new(RemoveRepositoryResponse {}))
+}
+
+async fn vote_and_remove(
+    ballot: &Ballot,
+    removal: &mut Removal,
+    relative_path: &str,
+) -> Result<(), Status> {
+    let refused = |what| move |error| voting::failure(Code::Internal, what, &error);
+    let vote = |step: &str| votes::hash(format!("{step} {relative_path}").as_bytes());
+    let before = vote("pre-remove").map_err(refused("vote on rename"))?;
+    let after = vote("post-remove").map_err(refused("vote on finalizing"))?;
+    ballot.prepared(before).await.map_err(refused("vote on rename"))?;
+    removal.remove().await.map_err(|error| errors::remove(&error))?;
+    ballot.committed(after).await.map_err(refused("vote on finalizing"))
 }
 
 async fn object_format(
@@ -169,12 +278,4 @@ async fn size(
 fn accessed<T>(request: &Request<T>, named: Option<NamedRepository>) -> Result<Target, Status> {
     let context = Context::of(request.extensions())?;
     target(&context, named)
-}
-
-/// The repository of a change that nobody votes on.
-fn changed<T>(request: &Request<T>, named: Option<NamedRepository>) -> Result<Target, Status> {
-    let context = Context::of(request.extensions())?;
-    let target = target(&context, named)?;
-    context.refuse_transaction()?;
-    Ok(target)
 }

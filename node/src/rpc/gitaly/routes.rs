@@ -3,7 +3,9 @@
 //! Always true: reflection shows what is served, and no more.
 
 use super::Resources;
+use super::blob::Blobs;
 use super::commit::Commits;
+use super::diff::Diffs;
 use super::observed::Request as Body;
 use super::refs::Refs;
 use super::repository::Repositories;
@@ -11,7 +13,9 @@ use super::server::Server;
 use super::smarthttp::SmartHttp;
 use super::ssh::Ssh;
 use gitring_proto::DESCRIPTORS;
+use gitring_proto::gitaly::blob_service_server::{self, BlobServiceServer};
 use gitring_proto::gitaly::commit_service_server::{self, CommitServiceServer};
+use gitring_proto::gitaly::diff_service_server::{self, DiffServiceServer};
 use gitring_proto::gitaly::ref_service_server::{self, RefServiceServer};
 use gitring_proto::gitaly::repository_service_server::{self, RepositoryServiceServer};
 use gitring_proto::gitaly::server_service_server::{self, ServerServiceServer};
@@ -33,7 +37,9 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// What reflection shows: names of the services below.
 const SERVED: &[&str] = &[
     "grpc.health.v1.Health",
+    blob_service_server::SERVICE_NAME,
     commit_service_server::SERVICE_NAME,
+    diff_service_server::SERVICE_NAME,
     ref_service_server::SERVICE_NAME,
     repository_service_server::SERVICE_NAME,
     server_service_server::SERVICE_NAME,
@@ -47,7 +53,9 @@ const SERVED: &[&str] = &[
 /// and bodies in boxes, is work that a small call feels.
 #[derive(Debug)]
 pub(super) struct Services {
+    blob: BlobServiceServer<Blobs>,
     commit: CommitServiceServer<Commits>,
+    diff: DiffServiceServer<Diffs>,
     refs: RefServiceServer<Refs>,
     repository: RepositoryServiceServer<Repositories>,
     server: ServerServiceServer<Server>,
@@ -63,7 +71,11 @@ impl Services {
     pub(super) fn new(resources: &Rc<Resources>) -> Self {
         let shared = || SendWrapper::new(Rc::clone(resources));
         Self {
+            blob: BlobServiceServer::new(Blobs(shared()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
             commit: CommitServiceServer::new(Commits(shared()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            diff: DiffServiceServer::new(Diffs(shared()))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
             refs: RefServiceServer::new(Refs(shared()))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
@@ -81,7 +93,9 @@ impl Services {
     /// Lets `service` answer. Cloning shares what is behind it.
     pub(super) async fn call(&self, service: &str, request: Request<Body>) -> Response<Answer> {
         let answered = match service {
+            blob_service_server::SERVICE_NAME => self.blob.clone().call(request).await,
             commit_service_server::SERVICE_NAME => self.commit.clone().call(request).await,
+            diff_service_server::SERVICE_NAME => self.diff.clone().call(request).await,
             ref_service_server::SERVICE_NAME => self.refs.clone().call(request).await,
             repository_service_server::SERVICE_NAME => self.repository.clone().call(request).await,
             server_service_server::SERVICE_NAME => self.server.clone().call(request).await,

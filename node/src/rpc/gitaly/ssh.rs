@@ -1,4 +1,4 @@
-//! `SSHService`: fetches and archives of gitlab-shell (gitprotocol-pack).
+//! `SSHService`: fetches, pushes and archives of gitlab-shell (gitprotocol-pack).
 //!
 //! Without sidechannels, as old clients ask for it, the pack travels in messages.
 
@@ -7,18 +7,20 @@ use super::fetching::{self, Asked, Heard, Manner, Patience};
 use super::message_input::MessageInput;
 use super::negotiation::Negotiation;
 use super::pieces::{PieceOutput, pieces};
+use super::pushing;
 use super::sidechannels::{self, SidechannelInput, SshOutput};
 use super::target::target;
 use super::{Resources, errors};
+use crate::hooks::Protocol;
 use crate::reactor::children::{ChildCommand, CommandName};
 use crate::rpc::wire::{Call, FetchError, Operation, Output};
-use crate::rpc::{fallback, fetch};
+use crate::rpc::{fallback, fetch, push};
 use bytes::Bytes;
 use gitring_proto::gitaly::ssh_service_server::SshService;
 use gitring_proto::gitaly::{
-    ExitStatus, SshUploadArchiveRequest, SshUploadArchiveResponse, SshUploadPackRequest,
-    SshUploadPackResponse, SshUploadPackWithSidechannelRequest,
-    SshUploadPackWithSidechannelResponse,
+    ExitStatus, SshReceivePackRequest, SshReceivePackResponse, SshUploadArchiveRequest,
+    SshUploadArchiveResponse, SshUploadPackRequest, SshUploadPackResponse,
+    SshUploadPackWithSidechannelRequest, SshUploadPackWithSidechannelResponse,
 };
 use send_wrapper::SendWrapper;
 use std::rc::Rc;
@@ -47,6 +49,13 @@ impl SshService for Ssh {
         request: Request<SshUploadPackWithSidechannelRequest>,
     ) -> Result<Response<SshUploadPackWithSidechannelResponse>, Status> {
         SendWrapper::new(upload_pack_with_sidechannel(&self.0, request)).await
+    }
+
+    async fn ssh_receive_pack(
+        &self,
+        request: Request<Streaming<SshReceivePackRequest>>,
+    ) -> Result<Response<BoxStream<SshReceivePackResponse>>, Status> {
+        SendWrapper::new(receive_pack(&self.0, request)).await
     }
 
     async fn ssh_upload_archive(
@@ -154,6 +163,68 @@ async fn stream_pack(
                 let _ = sender.send(last).await;
             }
             Err(fetching::ssh_failure(&error))
+        }
+    }
+}
+
+async fn receive_pack(
+    resources: &Rc<Resources>,
+    request: Request<Streaming<SshReceivePackRequest>>,
+) -> Result<Response<BoxStream<SshReceivePackResponse>>, Status> {
+    let context = Context::of(request.extensions())?;
+    let mut messages = request.into_inner();
+    let first = messages.message().await?.unwrap_or_default();
+    if first.gl_id.is_empty() {
+        return Err(Status::invalid_argument("empty GlId"));
+    }
+    if !first.stdin.is_empty() {
+        return Err(Status::invalid_argument("non-empty data in first request"));
+    }
+    let asked = pushing::Asked {
+        repository: first.repository,
+        gl_id: first.gl_id,
+        gl_repository: first.gl_repository,
+        gl_username: first.gl_username,
+        git_protocol: first.git_protocol,
+        git_config_options: first.git_config_options,
+        protocol: Protocol::Ssh,
+    };
+    let operation = push::Operation::ReceivePack;
+    let call = pushing::prepare(resources, &context, asked, operation).await?;
+    let input = MessageInput::new(messages, |message: SshReceivePackRequest| message.stdin);
+    let resources = Rc::clone(resources);
+    let stream = pieces(context.deadline(), |sender| {
+        let stdout = |stdout| SshReceivePackResponse { stdout, ..Default::default() };
+        let stderr = |stderr| SshReceivePackResponse { stderr, ..Default::default() };
+        let output = PieceOutput::new(sender, stdout, Some(stderr));
+        Box::pin(async move { stream_push(&resources, call, input, output).await })
+    });
+    Ok(Response::new(stream.boxed()))
+}
+
+async fn stream_push(
+    resources: &Resources,
+    call: push::Call,
+    mut input: MessageInput<SshReceivePackRequest>,
+    mut output: PieceOutput<SshReceivePackResponse>,
+) -> Result<(), Status> {
+    let ballot = call.ballot.clone();
+    let served = push::serve(&resources.services, call, &mut input, &mut output).await;
+    let failure = |error| pushing::failure(Code::Internal, &error);
+    match pushing::refusals_are_failures(served) {
+        Ok(_) => {
+            output.finish().await.map_err(|gone| failure(gone.into()))?;
+            pushing::finish(&ballot).await
+        }
+        Err(error) => {
+            output.complain(format!("fatal: {}\n", pushing::told(&error)).as_bytes());
+            if let Ok(sender) = output.finish().await {
+                let exit_status = Some(ExitStatus { value: FATAL });
+                let last = SshReceivePackResponse { exit_status, ..Default::default() };
+                // A client that has left needs no status.
+                let _ = sender.send(last).await;
+            }
+            Err(failure(error))
         }
     }
 }

@@ -1,8 +1,11 @@
-//! Which repository a message means.
+//! Which repository a message means, and where its objects are.
+//!
+//! Never here: whether it exists. Object directories are checked when they are looked up
+//! (`storage::ObjectDirectories`), by calls that read objects; others do not look at them.
 
 use super::context::Context;
 use super::errors;
-use crate::storage::{RelativePath, StorageName};
+use crate::storage::{ObjectDirectories, RelativePath, StorageName};
 use gitring_proto::gitaly::Repository;
 use tonic::Status;
 
@@ -11,6 +14,8 @@ use tonic::Status;
 pub(super) struct Target {
     pub(super) storage: StorageName,
     pub(super) path: RelativePath,
+    /// Of a push that has not been accepted yet, if the client names any.
+    pub(super) objects: Option<ObjectDirectories>,
 }
 
 /// Parses the repository of a message, with Gitaly's refusals. It need not exist.
@@ -26,10 +31,10 @@ pub(super) fn target(context: &Context, named: Option<Repository>) -> Result<Tar
     let unset = || Status::invalid_argument("storage name not set");
     let storage = StorageName::parse(&named.storage_name).ok_or_else(unset)?;
     let path = RelativePath::clean(&named.relative_path).map_err(|error| errors::path(&error))?;
-    // Quarantines come with pushes; without them their objects would silently be missing.
-    if !named.git_object_directory.is_empty() || !named.git_alternate_object_directories.is_empty()
-    {
-        return Err(Status::unimplemented("object directories of a push are not built yet"));
-    }
-    Ok(Target { storage, path })
+    let objects = ObjectDirectories {
+        own: named.git_object_directory,
+        alternates: named.git_alternate_object_directories,
+    };
+    let objects = (!objects.are_plain()).then_some(objects);
+    Ok(Target { storage, path, objects })
 }

@@ -14,12 +14,16 @@ fn parts(line: &str, headers: &[(&str, &str)]) -> Parts {
 
 /// `expected` is `path operation version` or `status text`.
 fn check(line: &str, headers: &[(&str, &str)], expected: &str) {
-    let found = match parse(&parts(line, headers)) {
+    check_where(false, line, headers, expected);
+}
+
+fn check_where(takes_pushes: bool, line: &str, headers: &[(&str, &str)], expected: &str) {
+    let found = match parse(&parts(line, headers), takes_pushes) {
         Ok(asked) => {
             let gzip = if asked.gzip { " gzip" } else { "" };
             let head = if asked.head_only { " head" } else { "" };
             let version = asked.version.number();
-            format!("{} {} v{version}{gzip}{head}", asked.repository, name(asked.operation))
+            format!("{} {} v{version}{gzip}{head}", asked.repository, asked.service.name())
         }
         Err(refusal) => format!("{} {}", refusal.status.as_u16(), refusal.text),
     };
@@ -85,6 +89,21 @@ fn methods_services_and_types_are_checked() {
     let encoding = "415 the content encoding must be gzip or none";
     check("POST /a/git-upload-pack", &coding("br"), encoding);
     check("POST /a/git-upload-pack", &coding("gzip, gzip"), encoding);
+}
+
+#[test]
+fn pushes_are_taken_where_they_are_enabled() {
+    let check = |line: &str, headers: &[(&str, &str)], expected| {
+        check_where(true, line, headers, expected);
+    };
+    check("GET /a/info/refs?service=git-receive-pack", &[], "a InfoRefsReceivePack v0");
+    let post = ("content-type", "application/x-git-receive-pack-request");
+    check("POST /a/git-receive-pack", &[post], "a ReceivePack v0");
+    let kind = "415 the content type must be application/x-git-receive-pack-request";
+    check("POST /a/git-receive-pack", &[], kind);
+    let fetch = ("content-type", "application/x-git-upload-pack-request");
+    check("POST /a/git-receive-pack", &[fetch], kind);
+    check("GET /a/git-receive-pack", &[post], "405 method not allowed, allowed here: POST");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 //! Always true: buffers one packet and what arrived with it, never more.
 //! Never here: what packets mean.
 
-use crate::rpc::wire::{FetchError, Input};
+use crate::rpc::wire::Input;
 use bytes::{Buf, Bytes, BytesMut};
-use gitring_git::pkt_line::{self, Decoded, HEADER_BYTES, Packet};
-use gitring_git::upload_pack::Failure;
+use gitring_git::pkt_line::{self, DecodeError, Decoded, HEADER_BYTES, Packet};
+use std::io;
 
 /// Reads a client's packets.
 #[derive(Debug)]
@@ -16,6 +16,17 @@ pub(super) struct Packets<'a, I> {
     arrived: Bytes,
     /// A packet that came in pieces.
     pieces: BytesMut,
+}
+
+/// Why there is no next packet.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PacketError {
+    /// The client's bytes did not arrive.
+    #[error("read the request")]
+    Input(#[source] io::Error),
+    /// They are no packets.
+    #[error("protocol error: {0}")]
+    Framing(#[from] DecodeError),
 }
 
 /// One packet with the bytes that it stands in.
@@ -45,12 +56,10 @@ impl<'a, I: Input> Packets<'a, I> {
 
     /// The next packet; `None` where the client has ended. As in git, an end inside a packet is an
     /// end: whether one may come here is the conversation's to judge.
-    pub(super) async fn next(&mut self) -> Result<Option<Framed>, FetchError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Framed>, PacketError> {
         loop {
             let front = if self.pieces.is_empty() { &self.arrived[..] } else { &self.pieces[..] };
-            let decoded = pkt_line::decode(front)
-                .map_err(|error| Failure::Refused(format!("protocol error: {error}")))?;
-            let missing_bytes = match decoded {
+            let missing_bytes = match pkt_line::decode(front)? {
                 Decoded::Packet { length_bytes, .. } if self.pieces.is_empty() => {
                     return Ok(Some(Framed(self.arrived.split_to(length_bytes))));
                 }
@@ -60,7 +69,7 @@ impl<'a, I: Input> Packets<'a, I> {
             if self.arrived.is_empty() || self.pieces.is_empty() {
                 self.pieces.extend_from_slice(&self.arrived);
                 self.arrived = Bytes::new();
-                match self.input.read().await.map_err(FetchError::Input)? {
+                match self.input.read().await.map_err(PacketError::Input)? {
                     Some(bytes) => self.arrived = bytes,
                     None => return Ok(None),
                 }

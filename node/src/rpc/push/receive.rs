@@ -1,0 +1,168 @@
+//! From commands and a pack to a report: the order in which a push is judged and done.
+//!
+//! ```text
+//!   objects ─► judge: all there? hidden? ─► gate: may this user? ─┐
+//!   ┌────────────────────────────── a task of its own ◄───────────┘
+//!   └► refs, one by one or all ─► report ─► gate: hooks that run after the report
+//! ```
+//!
+//! Always true: a client that leaves before its push lands ends it, one that leaves later does not;
+//! on members of a transaction that are not its primary no hook runs, they wait for it;
+//! whoever refuses a command first decides what the client reads.
+//! Never here: how objects are taken and refs written.
+
+use super::gate::{Gate, Push};
+use super::judging::Judging;
+use super::line::{Line, line};
+use super::objects::{Quarantine, Taking};
+use super::refs::{LATE_VOTE_MAX, Landing};
+use super::voice::Voice;
+use super::{Call, Conversation, PushError, upkeep};
+use crate::reactor::workers::WorkerError;
+use crate::rpc::Services;
+use crate::rpc::votes::HookName;
+use crate::rpc::wire::{Gone, Input, Output};
+use gitring_daemon::log;
+use gitring_git::receive_pack::{Judge, Outcome, PushRequest, Settings};
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What git says where the hook refused.
+const PRE_RECEIVE_DECLINED: &str = "pre-receive hook declined";
+
+impl<I: Input, O: Output> Conversation<'_, I, O> {
+    /// Takes the pack, judges the commands and does those that stand.
+    pub(super) async fn receive(&mut self, request: PushRequest) -> Result<Outcome, PushError> {
+        let keep_alive = self.settings.keep_alive;
+        let mut voice = Voice::new(self.output, request.sideband, keep_alive);
+        let taken = if request.has_pack() {
+            let (services, call, settings) = (self.services, &self.call, &self.settings);
+            let packets = &mut self.packets;
+            let taking = Taking { services, call, settings, packets };
+            match taking.take(&request, &mut voice).await? {
+                Ok(taken) => Some(taken),
+                Err(reason) => return Ok(Outcome::not_unpacked(&request, reason)),
+            }
+        } else {
+            None
+        };
+        let (store, quarantine) = match taken {
+            Some(taken) => (taken.store, Some(taken.quarantine)),
+            None => (Arc::clone(&self.call.snapshot.store), None),
+        };
+        let (services, call) = (Rc::clone(self.services), Rc::clone(&self.call));
+        let settings = self.settings.clone();
+        let mut judging = Judging::new(&services, &call, settings, Arc::clone(&store));
+        let mut request = judging.all(request, Judge::objects, &mut voice).await?;
+        if !call.may_push(&services, &request, quarantine.as_deref(), &mut voice).await? {
+            request.commands.iter_mut().for_each(|command| command.refuse(PRE_RECEIVE_DECLINED));
+        }
+        if request.commands.iter().all(|command| command.refused.is_some()) {
+            return Ok(Outcome::of(&request));
+        }
+        let has_update = call.gate.has_update(&services, &call).await;
+        let landing = Landing { services, call, store, quarantine, has_update };
+        self.land(landing, judging, request).await
+    }
+
+    /// From here on the push goes on whether or not the client waits for it.
+    async fn land(
+        &mut self,
+        landing: Landing,
+        judging: Judging,
+        request: PushRequest,
+    ) -> Result<Outcome, PushError> {
+        let (line, shore, told) = line();
+        let settings = self.settings.clone();
+        self.services.landings.begin(landing.run(judging, request, (line, told), settings));
+        let landed = self.shore.insert(shore).landed(self.output).await?;
+        landed.ok_or_else(|| WorkerError::Panicked.into())
+    }
+
+    /// Waits for what follows the report: it cannot change it any more.
+    pub(super) async fn finish(&mut self) -> Result<(), PushError> {
+        match &mut self.shore {
+            Some(shore) => shore.end(self.output).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Landing {
+    /// Does what stands of a push, and tells those who want to know.
+    async fn run(
+        self,
+        mut judging: Judging,
+        request: PushRequest,
+        (mut line, told): (Line, oneshot::Receiver<()>),
+        settings: Settings,
+    ) {
+        let keep_alive = settings.keep_alive;
+        let (services, call) = (Rc::clone(&self.services), Rc::clone(&self.call));
+        let sideband = request.sideband;
+        let landed = {
+            let mut voice = Voice::new(&mut line, sideband, keep_alive);
+            self.land(&mut judging, request, &mut voice).await
+        };
+        let request = match landed {
+            Ok(request) => request,
+            Err(error) => return line.land(Err(error)).await,
+        };
+        line.land(Ok(Outcome::of(&request))).await;
+        // An error: the client has left.
+        let _ = told.await;
+        let mut voice = Voice::new(&mut line, sideband, keep_alive);
+        if call.ballot.is_primary() {
+            let (services, call) = (&*services, &*call);
+            let push = Push { services, call, request: &request, quarantine: None };
+            call.gate.post_receive(push, &mut voice).await;
+        }
+        if push_happened(&request) {
+            let vote = call.ballot.synchronize(HookName::PostReceive);
+            match voice.ask(vote, LATE_VOTE_MAX).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(error = log::chain(&error), "vote on post-receive");
+                }
+                Err(Gone) => tracing::warn!("nobody answers the vote on post-receive"),
+            }
+        }
+        if let Gate::Repository(_) = call.gate
+            && let Err(error) = upkeep::keep_up(&services, &call, &settings, &mut voice).await
+        {
+            tracing::warn!(error = log::chain(&error), "keep the repository");
+        }
+    }
+}
+
+/// git runs no post-receive hook where nothing was done.
+fn push_happened(request: &PushRequest) -> bool {
+    request.commands.iter().any(|command| command.refused.is_none() && !command.did_not_exist)
+}
+
+impl Call {
+    /// Asks those who judge, on the primary; elsewhere waits for what they say there.
+    async fn may_push<O: Output>(
+        &self,
+        services: &Services,
+        request: &PushRequest,
+        quarantine: Option<&Quarantine>,
+        voice: &mut Voice<'_, O>,
+    ) -> Result<bool, PushError> {
+        if self.ballot.is_primary() {
+            let push = Push { services, call: self, request, quarantine };
+            if !self.gate.pre_receive(push, voice).await? {
+                self.ballot.stop().await;
+                return Ok(false);
+            }
+        }
+        match voice.wait_for(self.ballot.synchronize(HookName::PreReceive)).await? {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                tracing::warn!(error = log::chain(&error), "vote on pre-receive");
+                Ok(false)
+            }
+        }
+    }
+}
