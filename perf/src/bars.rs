@@ -13,11 +13,16 @@ pub mod in_flight;
 pub mod keys;
 pub mod list_refs;
 pub mod plain_send;
+pub mod push;
+pub mod push_large;
+pub mod push_rate;
+mod pushes;
 pub mod ref_updates;
 pub mod sidechannel;
 pub mod slow_hits;
 pub mod spawns;
 pub mod unary;
+pub mod write_ref;
 
 /// One figure beside its limit.
 #[derive(Debug)]

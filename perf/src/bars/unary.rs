@@ -115,7 +115,11 @@ fn bar(stage: &Stage, kind: Kind, in_flight: usize) -> Bar {
 
 impl Stage {
     pub(super) fn set() -> Self {
-        let node = Node::start();
+        Self::on(Node::start())
+    }
+
+    /// The same on a node that runs.
+    pub(super) fn on(node: Node) -> Self {
         let repository = Repository::create(&node.storage(), "refs", Contents::Empty);
         let heads = |n: usize| format!("refs/heads/topic/{n}");
         repository.import(&history::many_refs(BRANCHES, heads));

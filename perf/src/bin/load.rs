@@ -21,7 +21,8 @@ use gitring_tests::random::Random;
 /// Makes load on a server that speaks Gitaly's wire.
 ///
 /// Kinds of requests: repository-exists, ref-exists, find-commit, find-default-branch-name,
-/// ls-refs, clone, fetch, ssh-ls-refs, ssh-clone, info-refs.
+/// ls-refs, clone, fetch, ssh-ls-refs, ssh-clone, info-refs; and write-ref, which makes a new ref
+/// below `refs/keep-around/` each time.
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 struct Arguments {

@@ -1,7 +1,7 @@
 //! Measures the bars and writes `perf/results/bars-<date>.md`.
 //!
-//! usage: `measure [--only NAME,NAME...] [REPOSITORY]`, a bare repository for full clones, hits and
-//! clones in flight; a generated one of about 90 MB without it. With `--only`, the bars whose names
+//! usage: `measure [--only NAME,NAME...] [REPOSITORY]`, a bare repository for full clones, hits,
+//! clones in flight and small pushes; a generated one of about 90 MB without it. With `--only`, the bars whose names
 //! are given are measured and printed, and nothing is written.
 //!
 //! Always true: exit 0 only if every bar that was measured is met.
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use gitring_perf::bars::{
-    Bar, clone_cpu, delivery, herd, hit, hit_small, in_flight, keys, list_refs, sidechannel,
-    slow_hits, spawns, unary,
+    Bar, clone_cpu, delivery, herd, hit, hit_small, in_flight, keys, list_refs, push, push_large,
+    push_rate, sidechannel, slow_hits, spawns, unary, write_ref,
 };
 use gitring_perf::machine;
 use gitring_tests::history;
@@ -26,7 +26,7 @@ use gitring_tests::repository::{Kind, Repository};
 const HEAVY_COMMITS: usize = 3_000;
 
 /// Bars by the names that `--only` takes.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 16] = [
     "spawns",
     "clone-cpu",
     "in-flight",
@@ -39,6 +39,10 @@ const NAMES: [&str; 12] = [
     "slow-hits",
     "herd",
     "keys",
+    "write-ref",
+    "push",
+    "push-large",
+    "push-rate",
 ];
 
 /// A clone that costs a pack each time.
@@ -112,6 +116,21 @@ fn measure(names: &[String], given: Option<&Path>) -> Vec<Bar> {
     }
     if named("unary") {
         report(&mut bars, unary::measure());
+    }
+    if named("write-ref") {
+        write_ref::measure(|bar| report(&mut bars, vec![bar]));
+    }
+    if ["push", "push-large"].into_iter().any(named) {
+        let node = push::node("");
+        if named("push") {
+            report(&mut bars, push::measure(&node, &prepare(&node, given)));
+        }
+        if named("push-large") {
+            report(&mut bars, push_large::measure(&node));
+        }
+    }
+    if named("push-rate") {
+        report(&mut bars, push_rate::measure());
     }
     if named("sidechannel") {
         report(&mut bars, sidechannel::measure());

@@ -53,6 +53,12 @@ pub(super) async fn exchange(
             }
             Ok(())
         }
+        Manner::Done => {
+            let calling = call::unary(client, &ask.path, Request::new(message));
+            let answer = race(calling, watch.reach(Step::Called)).await?;
+            watch.piece(answer.len()).await;
+            Ok(())
+        }
         Manner::Stream => {
             let calling = call::stream(client, &ask.path, Request::new(message));
             let mut answers = race(calling, watch.reach(Step::Called)).await?;

@@ -30,6 +30,8 @@ pub enum Kind {
     SshClone,
     /// `InfoRefsUploadPack` of protocol version 2.
     InfoRefs,
+    /// `WriteRef` of a new ref each time.
+    WriteRef,
 }
 
 /// A word that is no kind.
@@ -41,7 +43,7 @@ pub struct UnknownKind(pub String);
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RepositoryExists,
         Self::RefExists,
         Self::FindCommit,
@@ -52,6 +54,7 @@ impl Kind {
         Self::SshLsRefs,
         Self::SshClone,
         Self::InfoRefs,
+        Self::WriteRef,
     ];
 
     /// The word for it.
@@ -67,6 +70,7 @@ impl Kind {
             Self::SshLsRefs => "ssh-ls-refs",
             Self::SshClone => "ssh-clone",
             Self::InfoRefs => "info-refs",
+            Self::WriteRef => "write-ref",
         }
     }
 
@@ -82,6 +86,7 @@ impl Kind {
             }
             Self::SshLsRefs | Self::SshClone => "/gitaly.SSHService/SSHUploadPackWithSidechannel",
             Self::InfoRefs => "/gitaly.SmartHTTPService/InfoRefsUploadPack",
+            Self::WriteRef => "/gitaly.RepositoryService/WriteRef",
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gitring_proto::gitaly::{
     FindCommitRequest, FindDefaultBranchNameRequest, InfoRefsRequest,
     PostUploadPackWithSidechannelRequest, RefExistsRequest, Repository, RepositoryExistsRequest,
-    SshUploadPackWithSidechannelRequest,
+    SshUploadPackWithSidechannelRequest, WriteRefRequest,
 };
 use gitring_tests::pktline;
 use gitring_tests::random::Random;
@@ -26,8 +26,17 @@ const VERSION: &str = "version=2";
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) path: PathAndQuery,
-    messages: Vec<Bytes>,
+    messages: Messages,
     pub(super) manner: Manner,
+}
+
+/// What is sent.
+#[derive(Debug)]
+enum Messages {
+    /// One of these.
+    Any(Vec<Bytes>),
+    /// A new ref to one of these commits.
+    Writes { repository: Repository, commits: Vec<Bytes> },
 }
 
 /// How an answer comes.
@@ -35,6 +44,8 @@ pub(super) struct Ask {
 pub(super) enum Manner {
     /// One message.
     Unary,
+    /// One message that says no more than that it is done.
+    Done,
     /// Many messages.
     Stream,
     /// On a sidechannel, to a request that is sent there.
@@ -88,13 +99,28 @@ impl Script {
 impl Ask {
     /// One of the messages.
     pub(super) fn message(&self, random: &mut Random) -> Bytes {
-        self.messages[random.below(self.messages.len())].clone()
+        match &self.messages {
+            Messages::Any(messages) => messages[random.below(messages.len())].clone(),
+            Messages::Writes { repository, commits } => {
+                let name = format!("refs/keep-around/{:016x}", random.next_u64());
+                let message = WriteRefRequest {
+                    repository: Some(repository.clone()),
+                    r#ref: name.into(),
+                    revision: commits[random.below(commits.len())].clone(),
+                    ..Default::default()
+                };
+                message.encode_to_vec().into()
+            }
+        }
     }
 
     fn new(kind: Kind, repository: &Repository, targets: &Targets) -> Result<Self, ScriptError> {
         let messages = messages(kind, repository, targets);
         let missing = |missing| ScriptError { kind, missing };
-        if messages.is_empty() {
+        let is_empty = match &messages {
+            Messages::Any(all) | Messages::Writes { commits: all, .. } => all.is_empty(),
+        };
+        if is_empty {
             return Err(missing("no refs or no commits"));
         }
         let sidechannel = |lines: Vec<String>, is_greeted| Manner::Sidechannel {
@@ -108,6 +134,7 @@ impl Ask {
             | Kind::FindCommit
             | Kind::FindDefaultBranchName => Manner::Unary,
             Kind::InfoRefs => Manner::Stream,
+            Kind::WriteRef => Manner::Done,
             Kind::LsRefs => sidechannel(list(format), false),
             // The flush packet behind it says that no further command comes.
             Kind::SshLsRefs => sidechannel(with_flush(list(format)), true),
@@ -126,14 +153,15 @@ impl Ask {
     }
 }
 
-fn messages(kind: Kind, repository: &Repository, targets: &Targets) -> Vec<Bytes> {
-    let repository = Some(repository.clone());
+fn messages(kind: Kind, repository: &Repository, targets: &Targets) -> Messages {
+    let named = repository;
+    let repository = Some(named.clone());
     let git_protocol = VERSION.to_owned();
     let message = match kind {
         Kind::RefExists => {
             let names = targets.refs.iter().map(|name| Bytes::from(name.clone()));
             let ask = |name| RefExistsRequest { repository: repository.clone(), r#ref: name };
-            return names.map(|name| ask(name).encode_to_vec().into()).collect();
+            return Messages::Any(names.map(|name| ask(name).encode_to_vec().into()).collect());
         }
         Kind::FindCommit => {
             let ids = targets.commits.iter().map(|id| Bytes::from(id.clone()));
@@ -142,7 +170,11 @@ fn messages(kind: Kind, repository: &Repository, targets: &Targets) -> Vec<Bytes
                 revision,
                 ..Default::default()
             };
-            return ids.map(|id| ask(id).encode_to_vec().into()).collect();
+            return Messages::Any(ids.map(|id| ask(id).encode_to_vec().into()).collect());
+        }
+        Kind::WriteRef => {
+            let commits = targets.commits.iter().map(|id| Bytes::from(id.clone())).collect();
+            return Messages::Writes { repository: named.clone(), commits };
         }
         Kind::RepositoryExists => RepositoryExistsRequest { repository }.encode_to_vec(),
         Kind::FindDefaultBranchName => {
@@ -163,7 +195,7 @@ fn messages(kind: Kind, repository: &Repository, targets: &Targets) -> Vec<Bytes
             InfoRefsRequest { repository, git_config_options, git_protocol }.encode_to_vec()
         }
     };
-    vec![message.into()]
+    Messages::Any(vec![message.into()])
 }
 
 /// The request of [`Kind::LsRefs`], as it goes over the sidechannel.
