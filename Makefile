@@ -22,7 +22,10 @@ LOAD ?=
 SEEDS ?= 1000000
 FIRST_SEED ?= 0
 
-.PHONY: demo test bench runtimes git-suite perf load real-repos simulate prepare node
+# How often `make crash` kills a node under pushes and updates of refs.
+CRASHES ?= 500
+
+.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash prepare node
 
 demo: prepare
 	@$(CARGO) build --release --locked --quiet -p gitring-node
@@ -57,6 +60,11 @@ real-repos: node
 simulate: prepare
 	@SEEDS=$(SEEDS) FIRST_SEED=$(FIRST_SEED) $(CARGO) test --release --locked --quiet \
 		-p gitring-streamcache --test simulation -- --nocapture seeds::seeds
+
+crash: prepare
+	@$(CARGO) build --locked --quiet -p gitring-node
+	@CRASHES=$(CRASHES) $(CARGO) test --locked --quiet -p gitring-tests --test main -- \
+		--nocapture crash::
 
 node: prepare
 	@$(CARGO) build --release --locked -p gitring-node
