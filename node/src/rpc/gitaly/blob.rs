@@ -1,7 +1,8 @@
 //! `BlobService`: contents of files.
 
+mod blobs;
+
 use super::Resources;
-use super::blobs;
 use gitring_proto::gitaly::blob_service_server::BlobService;
 use gitring_proto::gitaly::{
     GetBlobsRequest, GetBlobsResponse, ListAllBlobsRequest, ListAllBlobsResponse,

@@ -1,12 +1,19 @@
 //! One call, from its headers to its answer.
 
+pub(super) mod auth;
+mod client;
+pub(super) mod context;
+mod deadline;
+pub(super) mod metrics;
+pub(super) mod observed;
+mod record;
+
+use self::client::{Client, NAME_BYTES_MAX};
+use self::context::{Carried, Context};
+use self::observed::{Answer, End, Request as ObservedRequest};
+use self::record::Record;
 use super::Gitaly;
-use super::client::{Client, NAME_BYTES_MAX};
 use super::connection::Connection;
-use super::context::{Carried, Context};
-use super::deadline;
-use super::observed::{Answer, End, Request as ObservedRequest};
-use super::record::Record;
 use crate::reactor::children::Account;
 use crate::rpc::access_log::correlation_id;
 use gitring_daemon::listener::Peer;

@@ -3,8 +3,8 @@
 //! Always true: a message holds items of less than [`MESSAGE_BYTES_MAX`] together, or a single one;
 //! no message is empty.
 
-use super::list_refs::gone;
 use super::pieces::Sender;
+use super::refs::list_refs::gone;
 use prost::Message;
 use tonic::Status;
 

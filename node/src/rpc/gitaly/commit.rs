@@ -1,13 +1,20 @@
 //! `CommitService`: commits and the trees below them.
 
+pub(super) mod ancestry;
+pub(super) mod commits;
+mod existence;
+pub(super) mod lists;
+pub(super) mod look;
+mod reader;
+pub(super) mod trees;
+
+use self::look::{Seen, glance};
+use self::reader::CommitReader;
 use super::Resources;
-use super::commit_reader::CommitReader;
-use super::context::Context;
-use super::look::{Seen, glance};
-use super::revisions;
-use super::site::Site;
+use super::ask::revisions;
+use super::ask::site::Site;
+use super::call::context::Context;
 use super::target::target;
-use super::{ancestry, commit_lists, commits, existence, trees};
 use gitring_proto::gitaly::commit_service_server::CommitService;
 use gitring_proto::gitaly::{
     CheckObjectsExistRequest, CheckObjectsExistResponse, CommitIsAncestorRequest,
@@ -52,21 +59,21 @@ impl CommitService for Commits {
         &self,
         request: Request<ListCommitsRequest>,
     ) -> Result<Response<BoxStream<ListCommitsResponse>>, Status> {
-        SendWrapper::new(commit_lists::list(&self.0, request)).await
+        SendWrapper::new(lists::list(&self.0, request)).await
     }
 
     async fn list_all_commits(
         &self,
         request: Request<ListAllCommitsRequest>,
     ) -> Result<Response<BoxStream<ListAllCommitsResponse>>, Status> {
-        SendWrapper::new(commit_lists::list_all(&self.0, request)).await
+        SendWrapper::new(lists::list_all(&self.0, request)).await
     }
 
     async fn list_commits_by_oid(
         &self,
         request: Request<ListCommitsByOidRequest>,
     ) -> Result<Response<BoxStream<ListCommitsByOidResponse>>, Status> {
-        SendWrapper::new(commit_lists::list_by_oid(&self.0, request)).await
+        SendWrapper::new(lists::list_by_oid(&self.0, request)).await
     }
 
     async fn check_objects_exist(

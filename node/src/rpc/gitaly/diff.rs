@@ -1,7 +1,8 @@
 //! `DiffService`: what differs between revisions.
 
+mod changed_paths;
+
 use super::Resources;
-use super::changed_paths;
 use gitring_proto::gitaly::diff_service_server::DiffService;
 use gitring_proto::gitaly::{FindChangedPathsRequest, FindChangedPathsResponse};
 use send_wrapper::SendWrapper;

@@ -3,7 +3,7 @@
 //! Always true: whoever is refused for a limit gets Gitaly's `LimitError`.
 //! Never here: which limits there are.
 
-use super::child::ChildError;
+use super::ask::child::ChildError;
 use crate::reactor::children::SpawnError;
 use crate::reactor::workers::WorkerError;
 use crate::storage::{

@@ -7,9 +7,16 @@
 //!
 //! Never here: what is changed, and what of it a client is told.
 
+mod by_git;
+pub(super) mod delete_refs;
+mod names;
+mod refusal;
+pub(super) mod update_references;
+pub(super) mod write_ref;
+
+use self::refusal::Refusal;
 use super::Resources;
 use super::errors;
-use super::ref_refusal::Refusal;
 use super::target::Target;
 use super::voting;
 use crate::rpc::votes::{Ballot, Carried, Vote, VoteError};

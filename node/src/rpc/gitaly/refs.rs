@@ -1,17 +1,26 @@
 //! `RefService`: refs by name, the default branch.
 
+mod branches;
+mod list_by_git;
+pub(super) mod list_refs;
+mod listed;
+mod objects_by_git;
+mod pages;
+mod refs_by_oid;
+mod tag_messages;
+mod tags;
+
+use self::branches::{find_all_branches, find_local_branches};
+use self::refs_by_oid::find_refs_by_oid;
+use self::tags::{find_all_tags, find_tag};
 use super::Resources;
-use super::branches::{find_all_branches, find_local_branches};
-use super::child::{Answered, Asked};
-use super::commits::{self, child_answer};
-use super::context::Context;
-use super::delete_refs::delete_refs;
-use super::list_refs;
-use super::look::{Seen, glance, look, unreadable};
-use super::refs_by_oid::find_refs_by_oid;
-use super::tags::{find_all_tags, find_tag};
+use super::ask::child::{Answered, Asked};
+use super::call::context::Context;
+use super::commit::commits::{self, child_answer};
+use super::commit::look::{Seen, glance, look, unreadable};
+use super::ref_change::delete_refs::delete_refs;
+use super::ref_change::update_references::update_references;
 use super::target::target;
-use super::update_references::update_references;
 use gitring_git::ref_list::{Patterns, default_branch, head_reference};
 use gitring_git::repository::Snapshot;
 use gitring_git::revision::Resolved;

@@ -1,14 +1,15 @@
 //! `RepositoryService`: whole repositories.
 
+mod custom_hooks;
+
 use super::Resources;
-use super::ancestry;
-use super::child;
-use super::context::Context;
-use super::custom_hooks;
+use super::ask::child;
+use super::call::context::Context;
+use super::commit::ancestry;
 use super::errors;
+use super::ref_change::write_ref::write_ref;
 use super::target::{Target, target};
 use super::voting;
-use super::write_ref::write_ref;
 use crate::rpc::votes::{self, Ballot};
 use crate::storage::{CreateOptions, Creation, ObjectFormat, Opened, Removal};
 use gitring_proto::gitaly::repository_service_server::RepositoryService;

@@ -4,14 +4,14 @@
 
 use super::Resources;
 use super::blob::Blobs;
+use super::call::observed::Request as Body;
 use super::commit::Commits;
 use super::diff::Diffs;
-use super::observed::Request as Body;
 use super::refs::Refs;
 use super::repository::Repositories;
 use super::server::Server;
-use super::smarthttp::SmartHttp;
-use super::ssh::Ssh;
+use super::transfer::smarthttp::SmartHttp;
+use super::transfer::ssh::Ssh;
 use gitring_proto::DESCRIPTORS;
 use gitring_proto::gitaly::blob_service_server::{self, BlobServiceServer};
 use gitring_proto::gitaly::commit_service_server::{self, CommitServiceServer};

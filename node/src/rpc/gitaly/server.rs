@@ -1,8 +1,8 @@
 //! `ServerService`: the node itself.
 
 use super::Resources;
-use super::child;
-use super::context::Context;
+use super::ask::child;
+use super::call::context::Context;
 use super::errors;
 use gitring_proto::gitaly::server_service_server::ServerService;
 use gitring_proto::gitaly::{

@@ -3,7 +3,7 @@
 //! Never here: whether it exists. Object directories are checked when they are looked up
 //! (`storage::ObjectDirectories`), by calls that read objects; others do not look at them.
 
-use super::context::Context;
+use super::call::context::Context;
 use super::errors;
 use crate::storage::{ObjectDirectories, RelativePath, StorageName};
 use gitring_proto::gitaly::Repository;
