@@ -81,6 +81,16 @@ impl Drain {
         self.reached(Phase::Cancelled).await;
     }
 
+    /// Whether the service no longer takes new work.
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() >= Phase::Draining
+    }
+
+    /// Whether work must be dropped.
+    pub fn is_cancelled(&self) -> bool {
+        *self.phase.borrow() >= Phase::Cancelled
+    }
+
     async fn reached(&mut self, wanted: Phase) {
         // A control that is gone can never ask for anything gentler than an immediate end.
         let _ = self.phase.wait_for(|phase| *phase >= wanted).await;

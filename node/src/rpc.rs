@@ -58,6 +58,8 @@ pub struct Services {
     pub pushes: push::Limits,
     /// Pushes that go on whether or not their clients wait.
     pub landings: push::Landings,
+    /// What the commands of pushes may take, on all reactors together.
+    pub command_memory: push::CommandMemory,
     /// The value of the `agent` capability.
     pub agent: String,
     /// What the caller of a drop-in traces.

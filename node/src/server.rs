@@ -218,6 +218,7 @@ impl Node {
         let buried = tokio::time::timeout(BURIAL_MAX, async {
             self.control.finished().await;
             self.children.ended().await;
+            self.repositories.writing().settled().await;
         });
         let buried = buried.await.is_ok();
         tracing::info!(why, children_left = !buried, "stopped");
@@ -247,12 +248,14 @@ fn services(
     pushes: push::Limits,
 ) -> MakeServices {
     let (git, buffers) = (Arc::new(git), Buffers::default());
+    let command_memory = push::CommandMemory::default();
     Arc::new(move |packs| Services {
         workers: pools.workers.clone(),
         writing: pools.writing.clone(),
         children: pools.children.clone(),
         pushes,
         landings: push::Landings::default(),
+        command_memory: command_memory.clone(),
         git: Arc::clone(&git),
         hooks: hooks.clone(),
         metrics: metrics.clone(),

@@ -58,6 +58,11 @@ struct Midx {
 // === impl PackFile ===
 
 impl PackFile {
+    /// The path without `.pack` or `.idx`.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
     /// What reads the objects of this pack.
     pub(super) fn chains(&self) -> Result<Chains<'_>, StoreError> {
         let index = self.index()?;

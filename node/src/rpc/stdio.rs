@@ -41,7 +41,10 @@ const FATAL: u8 = 128;
 /// Children of one call: one moves packs, one serves what we do not.
 const CHILDREN_MAX: usize = 2;
 
-/// One, so that what is to be removed is gone once something later is done.
+/// At the end of a process; what is left then is swept by the next one.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// Beside those that bring things to their end.
 const WRITERS: usize = 1;
 
 /// What a call may use, with its way to the packs.
@@ -101,6 +104,7 @@ fn services() -> Result<MakeServices, String> {
         children,
         pushes: push::Limits::default(),
         landings: push::Landings::default(),
+        command_memory: push::CommandMemory::default(),
         git,
         hooks,
         metrics: FetchMetrics::register(&registry),
@@ -140,8 +144,8 @@ fn converse<T>(
         };
         // A child that was left behind is reaped before we go.
         services.children.ended().await;
-        // So is a quarantine: its drop waits in the line of the one thread that writes.
-        let _ = services.writing.run(|| ()).await;
+        // So is a quarantine; after a signal a push that lands may go on for so long.
+        let _ = tokio::time::timeout(SETTLE_MAX, services.writing.settled()).await;
         outcome
     });
     // A thread may still wait for the client's next byte.

@@ -134,6 +134,7 @@ impl Serve for Doors {
     type Door = Door;
 
     async fn serve(self: Rc<Self>, door: Door, stream: Stream, peer: Peer, drain: Drain) {
+        self.landings.heed(&drain);
         match (door, &self.gateway) {
             (Door::Gitaly, _) => Rc::clone(&self.gitaly).serve(stream, peer, drain).await,
             (Door::Gateway, Some(gateway)) => Rc::clone(gateway).serve(stream, peer, drain).await,

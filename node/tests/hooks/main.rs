@@ -16,7 +16,7 @@ mod sequence;
 
 use gitring_node::gitlab::{Client, Endpoint, GitlabConfig, READ_TIMEOUT_DEFAULT, Secret};
 use gitring_node::hooks::{
-    Change, Hooks, HooksConfig, Left, ObjectDirectories, Protocol, Push, Pusher, Sink,
+    Change, HookError, Hooks, HooksConfig, Left, ObjectDirectories, Protocol, Push, Pusher, Sink,
 };
 use gitring_node::reactor::children::{Account, Children};
 use gitring_node::reactor::workers::Workers;
@@ -134,6 +134,12 @@ impl World {
 }
 
 /// How a GitLab is reached.
+/// The exit code of the custom hook that refused; -1 where a signal ended it.
+fn exit_code(error: &HookError) -> Option<i32> {
+    let HookError::Failed { status, .. } = error else { return None };
+    Some(status.code().unwrap_or(-1))
+}
+
 fn asking(gitlab: &gitlab::Gitlab) -> GitlabConfig {
     GitlabConfig {
         endpoint: Endpoint::parse(gitlab.url(), "").unwrap(),

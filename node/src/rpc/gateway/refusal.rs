@@ -82,6 +82,9 @@ impl Refusal {
             PushError::Spawn(error @ (SpawnError::Full | SpawnError::Timeout)) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
+            PushError::Memory(error) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
             PushError::Workers(error @ WorkerError::Full) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -89,6 +92,7 @@ impl Refusal {
             | PushError::Workers(WorkerError::Panicked)
             | PushError::Config(_)
             | PushError::Desk(_)
+            | PushError::Look(_)
             | PushError::Pipe(_)
             | PushError::Quarantine(_)
             | PushError::Child { .. } => {

@@ -22,6 +22,7 @@ use bytes::{Bytes, BytesMut};
 use gitring_git::objects::Store;
 use gitring_git::quarantine::QuarantineError;
 use gitring_git::receive_pack::{DeskError, PushRequest, Settings};
+use gitring_git::repository::Snapshot;
 use gitring_git::unpack::{self, HEADER_BYTES, Header};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub(super) struct Taken {
     pub(super) quarantine: Held<Quarantine>,
     /// The repository's objects with it.
     pub(super) store: Arc<Store>,
+    /// The repository as it is now: others may have pushed while this pack came.
+    pub(super) snapshot: Arc<Snapshot>,
 }
 
 /// A push up to its pack.
@@ -197,12 +200,13 @@ impl<I: Input> Taking<'_, '_, I> {
         quarantine: Held<Quarantine>,
         voice: &mut Voice<'_, O>,
     ) -> Result<Taken, PushError> {
-        let snapshot = Arc::clone(&self.call.snapshot);
+        let repository = Arc::clone(&self.call.repository);
         let syncing = self.services.writing.run(move || {
             quarantine.sync()?;
+            let snapshot = repository.snapshot()?;
             let store = snapshot.store.with_quarantine(quarantine.path());
             let store = Arc::new(store.map_err(DeskError::Store)?);
-            Ok::<_, PushError>(Taken { quarantine, store })
+            Ok::<_, PushError>(Taken { quarantine, store, snapshot })
         });
         voice.wait_for(syncing).await??
     }

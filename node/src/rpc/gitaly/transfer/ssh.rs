@@ -174,12 +174,7 @@ async fn receive_pack(
     let context = Context::of(request.extensions())?;
     let mut messages = request.into_inner();
     let first = messages.message().await?.unwrap_or_default();
-    if first.gl_id.is_empty() {
-        return Err(Status::invalid_argument("empty GlId"));
-    }
-    if !first.stdin.is_empty() {
-        return Err(Status::invalid_argument("non-empty data in first request"));
-    }
+    pushing::check(&first.gl_id, &first.stdin, "non-empty data in first request")?;
     let asked = pushing::Asked {
         repository: first.repository,
         gl_id: first.gl_id,
