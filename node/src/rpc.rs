@@ -13,6 +13,7 @@ pub mod access_log;
 mod connection_tasks;
 pub mod defaults;
 pub mod fallback;
+mod feed;
 pub mod fetch;
 pub mod gateway;
 pub mod git;

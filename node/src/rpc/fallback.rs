@@ -11,6 +11,7 @@
 //! - dropping the future kills the child and its helpers.
 
 use super::Services;
+use super::feed::feed;
 use super::wire::{Call, FetchError, Input, Operation, Output, Summary};
 use crate::reactor::children::{Child, ChildCommand, CommandName};
 use bytes::{Bytes, BytesMut};
@@ -20,7 +21,7 @@ use std::pin::pin;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 /// Read at once from the child. A side-band packet is 65,520 bytes.
@@ -107,28 +108,6 @@ async fn run(
                 fed = true;
             }
             result = &mut relaying => return result,
-        }
-    }
-}
-
-/// Gives the child the client's bytes; dropping the pipe at the end is the child's end of file.
-pub(super) async fn feed(
-    stdin: Option<pipe::Sender>,
-    already_read: Bytes,
-    input: &mut impl Input,
-) -> Result<(), FetchError> {
-    let Some(mut stdin) = stdin else { return Ok(()) };
-    let mut bytes = already_read;
-    loop {
-        match stdin.write_all(&bytes).await {
-            Ok(()) => {}
-            // It has read what it needs; how it ended is judged by its exit.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(FetchError::Pipe(error)),
-        }
-        match input.read().await.map_err(FetchError::Input)? {
-            Some(more) => bytes = more,
-            None => return Ok(()),
         }
     }
 }

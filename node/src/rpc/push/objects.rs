@@ -13,10 +13,11 @@
 use super::voice::Voice;
 use super::{Call, PushError, of_relay};
 use crate::reactor::children::{Child, ChildCommand, CommandName, SpawnError};
+use crate::rpc::Services;
+use crate::rpc::feed::feed;
 use crate::rpc::packets::Packets;
 use crate::rpc::votes::Carried;
 use crate::rpc::wire::{Input, Output};
-use crate::rpc::{Services, fallback};
 use crate::storage::Held;
 use bytes::{Bytes, BytesMut};
 use gitring_git::objects::Store;
@@ -173,7 +174,7 @@ impl<I: Input> Taking<'_, '_, I> {
         };
         let answer = {
             let stdin = child.stdin.take();
-            let mut feeding = pin!(fallback::feed(stdin, rest, self.packets.input()));
+            let mut feeding = pin!(feed(stdin, rest, self.packets.input()));
             let mut listening = pin!(listen(&mut child, voice));
             let mut is_fed = false;
             loop {
