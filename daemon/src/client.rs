@@ -26,6 +26,7 @@ mod tests;
 
 use crate::mux::{self, Limits, Mux, MuxError, Role};
 use crate::sidechannel::{Registry, Waiter};
+use crate::tls::{TlsError, Trust};
 use call::{Pings, Sender, Transport};
 use gitring_proto::listenmux::BACKCHANNEL;
 use gitring_proto::token::Secret;
@@ -36,6 +37,8 @@ use std::time::Duration;
 use tasks::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::service::Routes;
 
 pub use address::{Address, AddressError};
@@ -61,6 +64,9 @@ pub enum ConnectError {
         /// Where to.
         address: Address,
     },
+    /// Nobody can be trusted.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// HTTP/2 did not begin.
     #[error("begin HTTP/2")]
     Http2(#[from] hyper::Error),
@@ -172,19 +178,35 @@ async fn within<T>(
 }
 
 async fn dial(address: &Address) -> Result<Box<dyn Socket>, ConnectError> {
-    let dialled: io::Result<Box<dyn Socket>> = match address {
-        Address::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.and_then(
-            |socket| -> io::Result<Box<dyn Socket>> {
-                // Small messages must not wait for acknowledgements of earlier ones.
-                socket.set_nodelay(true)?;
-                Ok(Box::new(socket))
-            },
-        ),
-        Address::Unix(path) => {
-            UnixStream::connect(path).await.map(|socket| -> Box<dyn Socket> { Box::new(socket) })
+    let failed = |source| ConnectError::Dial { address: address.clone(), source };
+    match address {
+        Address::Tcp { host, port } => Ok(Box::new(dial_tcp(host, *port).await.map_err(failed)?)),
+        Address::Tls { host, port, trust } => {
+            let connector = connector(trust.clone()).await?;
+            let name = ServerName::try_from(host.clone());
+            let name = name.map_err(|error| failed(io::Error::other(error)))?;
+            let socket = dial_tcp(host, *port).await.map_err(failed)?;
+            let socket = connector.connect(name, socket).await.map_err(failed)?;
+            Ok(Box::new(socket))
         }
-    };
-    dialled.map_err(|source| ConnectError::Dial { address: address.clone(), source })
+        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(failed)?)),
+    }
+}
+
+async fn dial_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect((host, port)).await?;
+    // Small messages must not wait for acknowledgements of earlier ones.
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+async fn connector(trust: Trust) -> Result<TlsConnector, TlsError> {
+    // The system's certificates are some hundred files, read with the first connection.
+    let read = tokio::task::spawn_blocking(move || trust.config()).await;
+    match read {
+        Ok(config) => Ok(TlsConnector::from(config?)),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
 }
 
 fn log_end(end: Result<(), MuxError>) {

@@ -14,9 +14,10 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Scrapers served at once; a further one waits in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16;
@@ -31,23 +32,55 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// Serves `GET /metrics` on `listener` until the process ends.
-pub fn serve(listener: TcpListener, registry: Registry) -> io::Result<()> {
+/// The endpoint of this process.
+#[derive(Debug)]
+pub struct Endpoint {
+    open: watch::Sender<bool>,
+}
+
+/// Serves `GET /metrics` on `listener` until the endpoint is closed or the process ends.
+pub fn serve(listener: TcpListener, registry: Registry) -> io::Result<Endpoint> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (open, closing) = watch::channel(true);
     let listener = {
         let _context = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
     std::thread::Builder::new()
         .name("metrics".to_owned())
-        .spawn(move || runtime.block_on(accept(listener, registry)))?;
-    Ok(())
+        .spawn(move || runtime.block_on(accept(listener, registry, closing)))?;
+    Ok(Endpoint { open })
 }
 
-async fn accept(listener: tokio::net::TcpListener, registry: Registry) {
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Another process answers from now on: scrapers must not meet this one any more, on
+    /// connections that they keep neither.
+    pub fn close(&self) {
+        self.open.send_replace(false);
+    }
+}
+
+/// Returns once the endpoint was closed, and never if it was only dropped.
+async fn closed(mut closing: watch::Receiver<bool>) {
+    if closing.wait_for(|open| !open).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn accept(
+    listener: tokio::net::TcpListener,
+    registry: Registry,
+    closing: watch::Receiver<bool>,
+) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        let stream = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closed(closing.clone()) => break,
+        };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "accept on the metrics listener");
@@ -56,21 +89,32 @@ async fn accept(listener: tokio::net::TcpListener, registry: Registry) {
                 continue;
             }
         };
-        let registry = registry.clone();
+        let (registry, closing) = (registry.clone(), closing.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let answer = answer(&request, &registry);
                 async move { Ok::<_, Infallible>(answer) }
             });
-            // A scraper that breaks off is of no interest to anyone.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(SILENCE_MAX)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let mut serving = pin!(
+                hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(SILENCE_MAX)
+                    .serve_connection(TokioIo::new(stream), service)
+            );
+            tokio::select! {
+                // A scraper that breaks off is of no interest to anyone.
+                _ = serving.as_mut() => {}
+                () = closed(closing) => {
+                    serving.as_mut().graceful_shutdown();
+                    let _ = serving.await;
+                }
+            }
             drop(permit);
         });
     }
+    // The listener goes now; what is being answered, with the last connection.
+    drop(listener);
+    let _ = permits.acquire_many(CONNECTIONS_MAX as u32).await;
 }
 
 fn answer<B>(request: &Request<B>, registry: &Registry) -> Response<Full<Bytes>> {

@@ -3,7 +3,9 @@
 //! Always true: an error names file, line and full key, says what is wrong and what is allowed.
 //! Never here: which keys a service knows.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -87,6 +89,14 @@ impl<'t> Document<'t> {
         self.collect("", &self.root, &mut leaves);
         leaves.sort_by_key(|leaf| leaf.line);
         leaves
+    }
+
+    /// A digest of what each key holds, the tables of an array taken together: whether two files
+    /// say the same, without keeping what they say.
+    pub fn digests(&self) -> BTreeMap<String, u64> {
+        let mut hashers = BTreeMap::new();
+        digest_table("", &self.root, &mut hashers);
+        hashers.into_iter().map(|(key, hasher)| (key, hasher.finish())).collect()
     }
 
     /// An error about one of [`Document::leaves`].
@@ -230,6 +240,31 @@ impl<'d> Section<'d> {
                 Err(self.error(key, format!("is of type {found}, allowed: {allowed}")))
             }
         }
+    }
+}
+
+fn digest_table(path: &str, table: &DeTable<'_>, into: &mut BTreeMap<String, DefaultHasher>) {
+    for (key, value) in table {
+        digest(&join(path, key.get_ref()), value.get_ref(), into);
+    }
+}
+
+fn digest(path: &str, value: &DeValue<'_>, into: &mut BTreeMap<String, DefaultHasher>) {
+    let mut feed = |text: &str| {
+        let hasher = into.entry(path.to_owned()).or_default();
+        (value.type_str(), text).hash(hasher);
+    };
+    match value {
+        DeValue::String(text) => feed(text),
+        DeValue::Integer(number) => feed(&format!("{}:{}", number.radix(), number.as_str())),
+        DeValue::Float(number) => feed(number.as_str()),
+        DeValue::Boolean(is_so) => feed(&is_so.to_string()),
+        DeValue::Datetime(time) => feed(&time.to_string()),
+        DeValue::Array(items) => {
+            feed(&items.len().to_string());
+            items.iter().for_each(|item| digest(path, item.get_ref(), into));
+        }
+        DeValue::Table(table) => digest_table(path, table, into),
     }
 }
 

@@ -36,6 +36,7 @@ pub struct GitalyMetrics {
     client_requests: IntCounterVec,
     tcp_connections: IntCounter,
     unix_connections: IntCounter,
+    tls_connections: IntCounter,
     pub(in crate::rpc::gitaly) negotiations: NegotiationMetrics,
     /// From a vote to its answer.
     pub(in crate::rpc::gitaly) voting_delay: Histogram,
@@ -126,6 +127,7 @@ impl GitalyMetrics {
         Self {
             tcp_connections: connections.with_label_values(&["tcp"]),
             unix_connections: connections.with_label_values(&["unix"]),
+            tls_connections: connections.with_label_values(&["tls"]),
             auth: AuthMetrics::register(registry),
             voting_delay,
             started: counter("grpc_server_started_total", "Calls that began.", &method),
@@ -166,6 +168,7 @@ impl Series {
         match peer {
             Peer::Tcp(_) => self.of.tcp_connections.inc(),
             Peer::Unix => self.of.unix_connections.inc(),
+            Peer::Tls(_) => self.of.tls_connections.inc(),
         }
     }
 
