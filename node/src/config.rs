@@ -7,9 +7,16 @@
 //! stops the start.
 //! Never here: what a setting does.
 
+mod auth;
+mod gitaly;
 mod gitlab;
 mod keys;
 mod pack_cache;
+mod reloadable;
+mod secret_file;
+mod tls;
+
+pub use self::reloadable::{Changes, Digests};
 
 use self::keys::Standing;
 use crate::gitlab::GitlabConfig;
@@ -18,16 +25,14 @@ use crate::pack_cache::PackCacheConfig;
 use crate::reactor::RuntimeConfig;
 use crate::reactor::ring::IoUring;
 use crate::rpc::gateway::{GatewayConfig, Limits};
-use crate::rpc::gitaly::{AuthConfig, GitalyConfig, Timeouts};
+use crate::rpc::gitaly::GitalyConfig;
 use crate::rpc::push;
 use crate::storage::{StorageConfig, StorageName, Storages};
 use gitring_daemon::log::{Format, LevelFilter, LogConfig};
 use gitring_daemon::settings::{Document, Section, SettingsError};
-use gitring_proto::token::Secret;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Gitaly's default of `graceful_restart_timeout`.
@@ -69,7 +74,7 @@ pub struct Config {
     pub prometheus_listen_addr: Option<SocketAddr>,
     /// How long requests may go on after SIGTERM.
     pub grace: Duration,
-    /// `socket_path`, `listen_addr`, `[auth]`, `[timeout]`.
+    /// `socket_path`, `listen_addr`, `tls_listen_addr`, `[auth]`, `[tls]`, `[timeout]`.
     pub gitaly: GitalyConfig,
     /// `[gateway]`, if it listens.
     pub gateway: Option<GatewayConfig>,
@@ -87,6 +92,10 @@ pub struct Config {
     pub unused_keys: Vec<String>,
     /// Keys that nobody knows.
     pub unknown_keys: Vec<String>,
+    /// What is taken, and should be otherwise: file, line, key, what to do.
+    pub remarks: Vec<String>,
+    /// What tells this file from the next one.
+    pub digests: Digests,
 }
 
 /// `[git]`.
@@ -116,9 +125,11 @@ impl Config {
         let (unused_keys, unknown_keys) = sort_keys(&document)?;
         let (storages, first) = storages(&root)?;
         let pack_cache = pack_cache::read(&root, &storages, &first)?;
+        let mut remarks = Vec::new();
+        secret_file::remark_on(&document, file, &mut remarks);
         let this = Self {
             runtime_dir: directory(&root, "runtime_dir")?,
-            gitaly: gitaly(&root)?,
+            gitaly: gitaly::read(&root, &mut remarks)?,
             gateway: gateway(&root, &storages, first)?,
             storages,
             git: git(&root)?,
@@ -128,18 +139,19 @@ impl Config {
                 Some(_) => root.parsed("prometheus_listen_addr", address)?,
             },
             grace: root.duration("graceful_restart_timeout")?.unwrap_or(GRACE_DEFAULT),
-            gitlab: gitlab::read(&root)?,
+            gitlab: gitlab::read(&root, &mut remarks)?,
             hooks: gitlab::hooks(&root)?,
             runtime: runtime(&root)?,
             pushes: pushes(&root)?,
             pack_cache,
             unused_keys,
             unknown_keys,
+            remarks,
+            digests: document.digests(),
         };
-        let gitaly = &this.gitaly;
-        if gitaly.listen_addr.is_none() && gitaly.socket_path.is_none() && this.gateway.is_none() {
-            let what = "is missing, and so are socket_path and gateway.listen_addr: there is \
-                        nothing to serve";
+        if !this.gitaly.listens() && this.gateway.is_none() {
+            let what = "is missing, and so are tls_listen_addr, socket_path and \
+                        gateway.listen_addr: there is nothing to serve";
             return Err(root.error("listen_addr", what));
         }
         Ok(this)
@@ -206,31 +218,6 @@ fn gateway(
     let storage = section.parsed("storage", known)?.unwrap_or(first);
     let receive_pack = section.boolean("receive_pack")?.unwrap_or(false);
     Ok(Some(GatewayConfig { listen_addr, storage, receive_pack, limits: Limits::default() }))
-}
-
-fn gitaly(root: &Section<'_>) -> Result<GitalyConfig, SettingsError> {
-    let listen_addr = match root.string("listen_addr")? {
-        None | Some("") => None,
-        Some(_) => root.parsed("listen_addr", address)?,
-    };
-    let socket_path = root.string("socket_path")?.filter(|path| !path.is_empty());
-    let mut auth = AuthConfig::default();
-    if let Some(section) = root.section("auth")? {
-        // An empty token disables authentication, as in Gitaly.
-        let token = section.string("token")?.and_then(|token| Secret::new(token.as_bytes()));
-        auth.secret = token.map(Arc::new);
-        auth.transitioning = section.boolean("transitioning")?.unwrap_or(false);
-    }
-    let mut timeouts = Timeouts::default();
-    if let Some(section) = root.section("timeout")? {
-        let set = |key, field: &mut Duration| -> Result<(), SettingsError> {
-            *field = section.duration(key)?.unwrap_or(*field);
-            Ok(())
-        };
-        set("upload_pack_negotiation", &mut timeouts.upload_pack_negotiation)?;
-        set("upload_archive_negotiation", &mut timeouts.upload_archive_negotiation)?;
-    }
-    Ok(GitalyConfig { listen_addr, socket_path: socket_path.map(PathBuf::from), auth, timeouts })
 }
 
 fn pushes(root: &Section<'_>) -> Result<push::Limits, SettingsError> {
@@ -339,6 +326,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .collect();
     let chosen = found.iter().find(|address| address.is_ipv4()).or(found.first());
     chosen.copied().ok_or_else(|| format!("'{text}' has no address, {allowed}"))
+}
+
+/// A string that says something: an empty one is an absent one to Go.
+fn text<'d>(section: &Section<'d>, key: &str) -> Result<Option<&'d str>, SettingsError> {
+    Ok(section.string(key)?.filter(|text| !text.is_empty()))
 }
 
 fn directory(section: &Section<'_>, key: &str) -> Result<Option<PathBuf>, SettingsError> {

@@ -23,7 +23,7 @@ pub use self::answer::{AllowedAnswer, ApiError, CheckInfo, Failure, PostReceiveA
 pub use self::answer::{Message, MessageKind};
 pub use self::endpoint::Endpoint;
 pub use self::exchange::ExchangeError;
-pub use self::tls::{ClientCertificate, PrivateKey, TlsError};
+pub use self::tls::TlsError;
 
 use self::answer::Answer;
 use self::exchange::{Exchange, Repeat};
@@ -31,6 +31,7 @@ use self::token::Signer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use gitring_daemon::tls::Identity;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
@@ -70,7 +71,7 @@ pub struct GitlabConfig {
     /// A directory with more of them.
     pub ca_path: Option<PathBuf>,
     /// Shown to a server that asks for one.
-    pub client_certificate: Option<ClientCertificate>,
+    pub client_certificate: Option<Identity>,
 }
 
 /// Where the shared secret is. White space around it does not count.

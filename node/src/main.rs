@@ -6,9 +6,8 @@ mod demo;
 
 use clap::{Parser, Subcommand};
 use gitring_daemon::log;
-use gitring_node::config::Config;
 use gitring_node::rpc::stdio::{receive_pack, upload_pack};
-use gitring_node::server;
+use gitring_node::server::{self, StartError};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,19 +63,9 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: &Path) -> ExitCode {
-    let config = match Config::load(config) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("gitring-node: {}", log::chain(&error));
-            // EX_CONFIG of sysexits(3)
-            return ExitCode::from(78);
-        }
-    };
-    match server::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("gitring-node: {}", log::chain(&error));
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = server::run(config) else { return ExitCode::SUCCESS };
+    eprintln!("gitring-node: {}", log::chain(&error));
+    // EX_CONFIG of sysexits(3)
+    let is_config = matches!(error, StartError::Config(_) | StartError::Opened(_));
+    if is_config { ExitCode::from(78) } else { ExitCode::FAILURE }
 }

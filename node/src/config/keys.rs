@@ -24,8 +24,6 @@ pub(super) fn standing(path: &str) -> Option<Standing> {
     KNOWN_TABLES.iter().any(below).then_some(Standing::Known)
 }
 
-const NO_TLS: &str = "TLS is not built yet, and clients that ask for it must not be answered in \
-                      clear: remove the key and put a TLS proxy in front instead";
 const NO_COMMAND: &str = "running a command for the configuration is not built yet, and what it \
                           prints may restrict access: write its output into this file instead";
 
@@ -39,6 +37,12 @@ const TABLE: &[(&[&str], Standing)] = &[
             "listen_addr",
             "auth.token",
             "auth.transitioning",
+            "auth.insecure",
+            "auth.tokens.name",
+            "auth.tokens.token",
+            "auth.tokens.token_file",
+            "tls_listen_addr",
+            "tls.min_version",
             "timeout.upload_pack_negotiation",
             "timeout.upload_archive_negotiation",
             "runtime_dir",
@@ -91,7 +95,6 @@ const TABLE: &[(&[&str], Standing)] = &[
         ],
         Standing::Used,
     ),
-    (&["tls_listen_addr", "tls.min_version"], Standing::Refused(NO_TLS)),
     (&["config_command"], Standing::Refused(NO_COMMAND)),
     (&["bin_dir"], Standing::Known),
     (

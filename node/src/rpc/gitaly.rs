@@ -32,30 +32,51 @@ mod target;
 mod transfer;
 mod voting;
 
-pub use self::call::auth::AuthConfig;
+pub use self::call::auth::{AuthConfig, NamedSecret};
 pub use self::call::metrics::GitalyMetrics;
 
 use self::call::auth::Auth;
 use self::call::metrics::{NegotiationMetrics, Series};
 use crate::rpc::Services;
 use crate::storage::{Glances, Repositories};
-use prometheus::Histogram;
+use arc_swap::ArcSwap;
+use gitring_daemon::tls::Loaded;
+use prometheus::{Histogram, Registry};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// `listen_addr`, `socket_path`, `[auth]`.
+/// `listen_addr`, `socket_path`, `tls_listen_addr`, `[auth]`, `[timeout]`.
 #[derive(Debug, Clone)]
 pub struct GitalyConfig {
     /// Where it listens for TCP connections, if it does.
     pub listen_addr: Option<SocketAddr>,
     /// Where its unix socket is, if it has one.
     pub socket_path: Option<PathBuf>,
+    /// Where it listens for connections within TLS, if it does.
+    pub tls: Option<TlsConfig>,
     /// Who may call.
     pub auth: AuthConfig,
     /// How long clients may negotiate.
     pub timeouts: Timeouts,
+}
+
+/// `tls_listen_addr` and `[tls]`.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// Where it listens.
+    pub listen_addr: SocketAddr,
+    /// As whom it answers.
+    pub loaded: Loaded,
+}
+
+/// What SIGHUP changes for the calls that come, on every reactor at once.
+#[derive(Debug, Clone)]
+pub struct Adjustable {
+    auth: Arc<Auth>,
+    timeouts: Arc<ArcSwap<Timeouts>>,
 }
 
 /// `[timeout]`.
@@ -70,7 +91,7 @@ pub struct Timeouts {
 /// The services of one reactor.
 #[derive(Debug)]
 pub struct Gitaly {
-    auth: Auth,
+    auth: Arc<Auth>,
     routes: routes::Services,
     series: Series,
 }
@@ -84,7 +105,34 @@ struct Resources {
     negotiations: NegotiationMetrics,
     /// How long votes take.
     voting_delay: Histogram,
-    timeouts: Timeouts,
+    timeouts: Arc<ArcSwap<Timeouts>>,
+}
+
+// === impl GitalyConfig ===
+
+impl GitalyConfig {
+    /// Whether there is a door at all.
+    pub fn listens(&self) -> bool {
+        self.listen_addr.is_some() || self.socket_path.is_some() || self.tls.is_some()
+    }
+}
+
+// === impl Adjustable ===
+
+impl Adjustable {
+    /// What the node starts with.
+    pub fn register(config: &GitalyConfig, registry: &Registry) -> Self {
+        Self {
+            auth: Arc::new(Auth::register(&config.auth, registry)),
+            timeouts: Arc::new(ArcSwap::from_pointee(config.timeouts)),
+        }
+    }
+
+    /// Calls that begin from now on are judged by these.
+    pub fn reload(&self, config: &GitalyConfig) {
+        self.auth.reload(&config.auth);
+        self.timeouts.store(Arc::new(config.timeouts));
+    }
 }
 
 // === impl Timeouts ===
@@ -104,7 +152,7 @@ impl Default for Timeouts {
 impl Gitaly {
     /// Services for the reactor they are built on.
     pub fn new(
-        config: &GitalyConfig,
+        adjustable: Adjustable,
         repositories: Repositories,
         services: Rc<Services>,
         metrics: GitalyMetrics,
@@ -116,11 +164,10 @@ impl Gitaly {
             glances: Glances::default(),
             negotiations,
             voting_delay: metrics.voting_delay.clone(),
-            timeouts: config.timeouts,
+            timeouts: adjustable.timeouts,
         });
-        let auth = Auth::new(config.auth.clone(), metrics.auth.clone());
         Rc::new(Self {
-            auth,
+            auth: adjustable.auth,
             routes: routes::Services::new(&resources),
             series: Series::new(metrics),
         })

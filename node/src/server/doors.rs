@@ -6,15 +6,16 @@ use crate::pack_cache::{Packs, SharedPacks};
 use crate::reactor::Serve;
 use crate::reactor::ring::Ring;
 use crate::rpc::gateway::{Gateway, GatewayConfig, GatewayMetrics};
-use crate::rpc::gitaly::{Gitaly, GitalyConfig, GitalyMetrics};
+use crate::rpc::gitaly::{Adjustable, Gitaly, GitalyMetrics};
 use crate::rpc::push::Landings;
 use crate::rpc::{FetchMetrics, Services};
 use crate::storage::Repositories;
 use gitring_daemon::drain::Drain;
-use gitring_daemon::listener::{self, ListenError, Listener, Peer, Stream};
+use gitring_daemon::listener::{Inherited, Kept, ListenError, Listener, Peer, Stream};
+use gitring_daemon::tls::Server;
 use prometheus::Registry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,8 +32,21 @@ pub(super) enum Door {
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) listeners: Vec<(Door, Listener)>,
+    /// Of every socket, the metrics' included: what a successor gets.
+    pub(super) kept: Vec<Kept>,
+    pub(super) metrics: Option<TcpListener>,
+    /// Who answers within TLS.
+    pub(super) tls: Option<Arc<Server>>,
+    pub(super) at: Addresses,
+}
+
+/// Where everything listens that has an address.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Addresses {
     pub(super) gateway: Option<SocketAddr>,
     pub(super) gitaly: Option<SocketAddr>,
+    pub(super) tls: Option<SocketAddr>,
+    pub(super) metrics: Option<SocketAddr>,
 }
 
 /// What calls of one reactor may use, with its way to the packs.
@@ -42,7 +56,7 @@ pub(super) type MakeServices = Arc<dyn Fn(Packs) -> Services + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Blueprint {
     gateway: Option<GatewayConfig>,
-    gitaly: GitalyConfig,
+    adjustable: Adjustable,
     repositories: Repositories,
     packs: SharedPacks,
     services: MakeServices,
@@ -62,22 +76,41 @@ pub(super) struct Doors {
 // === impl Listening ===
 
 impl Listening {
-    pub(super) fn start(config: &Config) -> Result<Self, StartListening> {
-        let mut this = Self { listeners: Vec::new(), gateway: None, gitaly: None };
+    /// Opens what was not inherited.
+    pub(super) fn start(
+        config: &Config,
+        inherited: &mut Inherited,
+    ) -> Result<Self, StartListening> {
+        let (mut listeners, mut at, mut tls) = (Vec::new(), Addresses::default(), None);
         if let Some(address) = config.gitaly.listen_addr {
-            let listener = listener::tcp(address)?;
-            this.gitaly = Some(listener.local_addr()?);
-            this.listeners.push((Door::Gitaly, listener.into()));
+            let listener = inherited.tcp(address)?;
+            at.gitaly = Some(listener.local_addr()?);
+            listeners.push((Door::Gitaly, listener.into()));
         }
         if let Some(path) = &config.gitaly.socket_path {
-            this.listeners.push((Door::Gitaly, listener::unix(path)?));
+            listeners.push((Door::Gitaly, inherited.unix(path)?));
+        }
+        if let Some(within) = &config.gitaly.tls {
+            let listener = inherited.tcp(within.listen_addr)?;
+            at.tls = Some(listener.local_addr()?);
+            let server = tls.insert(Server::new(within.loaded.clone()));
+            listeners.push((Door::Gitaly, Listener::Tls(listener, Arc::clone(server))));
         }
         if let Some(gateway) = &config.gateway {
-            let listener = listener::tcp(gateway.listen_addr)?;
-            this.gateway = Some(listener.local_addr()?);
-            this.listeners.push((Door::Gateway, listener.into()));
+            let listener = inherited.tcp(gateway.listen_addr)?;
+            at.gateway = Some(listener.local_addr()?);
+            listeners.push((Door::Gateway, listener.into()));
         }
-        Ok(this)
+        let mut kept: Vec<_> =
+            listeners.iter().map(|(_, listener)| Kept::of(listener)).collect::<io::Result<_>>()?;
+        let mut metrics = None;
+        if let Some(address) = config.prometheus_listen_addr {
+            let listener = inherited.tcp(address)?;
+            at.metrics = Some(listener.local_addr()?);
+            kept.push(Kept::of_tcp(&listener)?);
+            metrics = Some(listener);
+        }
+        Ok(Self { listeners, kept, metrics, tls, at })
     }
 }
 
@@ -99,12 +132,12 @@ impl Blueprint {
         config: &Config,
         repositories: Repositories,
         (metrics, services): (&FetchMetrics, MakeServices),
-        registry: &Registry,
+        (adjustable, registry): (Adjustable, &Registry),
     ) -> Self {
         let gateway_metrics = GatewayMetrics::register(registry, metrics);
         Self {
             gateway: config.gateway.clone(),
-            gitaly: config.gitaly.clone(),
+            adjustable,
             repositories,
             packs: SharedPacks::new(&config.pack_cache, registry),
             services,
@@ -123,7 +156,7 @@ impl Blueprint {
             Rc::new(Gateway::new(config, repositories, services, self.gateway_metrics.clone()))
         });
         let (repositories, metrics) = (self.repositories.clone(), self.gitaly_metrics.clone());
-        let gitaly = Gitaly::new(&self.gitaly, repositories, services, metrics);
+        let gitaly = Gitaly::new(self.adjustable.clone(), repositories, services, metrics);
         Doors { gateway, gitaly, packs, landings }
     }
 }

@@ -4,7 +4,6 @@
 //! [`NAMES_MAX`] of their own a method.
 
 use super::Called;
-use super::auth::AuthMetrics;
 use super::client::Client;
 use super::record::{Record, name};
 use gitring_daemon::listener::Peer;
@@ -27,7 +26,6 @@ const CODES: usize = 17;
 /// Of all reactors.
 #[derive(Debug, Clone)]
 pub struct GitalyMetrics {
-    pub(in crate::rpc::gitaly) auth: AuthMetrics,
     started: IntCounterVec,
     handled: IntCounterVec,
     received: IntCounterVec,
@@ -128,7 +126,6 @@ impl GitalyMetrics {
             tcp_connections: connections.with_label_values(&["tcp"]),
             unix_connections: connections.with_label_values(&["unix"]),
             tls_connections: connections.with_label_values(&["tls"]),
-            auth: AuthMetrics::register(registry),
             voting_delay,
             started: counter("grpc_server_started_total", "Calls that began.", &method),
             handled: counter("grpc_server_handled_total", "Calls that ended.", &with_code),

@@ -253,7 +253,7 @@ async fn upload_archive(
         current_dir: "/".into(),
     };
     let input = MessageInput::new(messages, |message: SshUploadArchiveRequest| message.stdin);
-    let until = Instant::now() + resources.timeouts.upload_archive_negotiation;
+    let until = Instant::now() + resources.timeouts.load().upload_archive_negotiation;
     let input = Heard::new(input, Some(Patience { until, ended: Negotiation::has_flushed }));
     let resources = Rc::clone(resources);
     let stream = pieces(context.deadline(), |sender| {
@@ -297,6 +297,6 @@ async fn stream_archive(
 }
 
 fn done_in_time(resources: &Resources) -> Patience {
-    let until = Instant::now() + resources.timeouts.upload_pack_negotiation;
+    let until = Instant::now() + resources.timeouts.load().upload_pack_negotiation;
     Patience { until, ended: Negotiation::is_done }
 }
