@@ -20,3 +20,4 @@ mod protocol;
 mod push;
 mod stdio_environment;
 mod tidy;
+mod trust;
