@@ -9,11 +9,13 @@
 
 mod gitlab;
 mod keys;
+mod limits;
 mod pack_cache;
 
 use self::keys::Standing;
 use crate::gitlab::GitlabConfig;
 use crate::hooks::HooksConfig;
+use crate::limits::LimitsConfig;
 use crate::pack_cache::PackCacheConfig;
 use crate::reactor::RuntimeConfig;
 use crate::reactor::ring::IoUring;
@@ -83,6 +85,8 @@ pub struct Config {
     pub pushes: push::Limits,
     /// `[pack_objects_cache]`.
     pub pack_cache: PackCacheConfig,
+    /// Who may do how much at once.
+    pub limits: LimitsConfig,
     /// Keys that Gitaly uses and we do not.
     pub unused_keys: Vec<String>,
     /// Keys that nobody knows.
@@ -133,6 +137,7 @@ impl Config {
             runtime: runtime(&root)?,
             pushes: pushes(&root)?,
             pack_cache,
+            limits: limits::read(&root)?,
             unused_keys,
             unknown_keys,
         };

@@ -23,17 +23,19 @@ mod limiter;
 mod methods;
 mod metrics;
 mod packs;
+mod requester;
 mod settings;
 mod turns;
 
 pub use self::buckets::Rate;
 pub use self::claim::{Claim, Name, Reason, Refusal};
-pub use self::crowd::{Crowd, Member, Place, Requester};
+pub use self::crowd::{Crowd, Member, Place};
 pub use self::gate::Load;
 pub use self::gates::{Adjustable, Queue};
 pub use self::limiter::ClientLoad;
 pub use self::methods::{Admission, Caller, MethodLimit, Passage, Rejection, repository_key};
 pub use self::packs::{IDLE_MAX, PackLimits, PackPermit, PackTurn};
+pub use self::requester::{Known, Requester};
 pub use self::settings::{
     BUILDING_QUEUE_DEFAULT, BUILDING_WAIT_DEFAULT, Concurrency, Limit, LimitsConfig,
     MethodConcurrency, MethodRate, PACKS_OF_ADDRESS_DEFAULT, PACKS_QUEUE_OF_ADDRESS_DEFAULT,

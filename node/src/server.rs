@@ -11,6 +11,7 @@ use self::runtime_dir::RuntimeDir;
 use crate::config::Config;
 use crate::gitlab::{self, Client};
 use crate::hooks::{Hooks, HooksConfig};
+use crate::limits::Limits;
 use crate::reactor::Reactors;
 use crate::reactor::accept;
 use crate::reactor::children::Children;
@@ -71,6 +72,7 @@ pub struct Node {
     metrics_address: Option<SocketAddr>,
     repositories: Repositories,
     children: Children,
+    limits: Limits,
     grace: Duration,
     _runtime_dir: RuntimeDir,
 }
@@ -147,13 +149,15 @@ impl Node {
         let gitlab = config.gitlab.as_ref().map(|gitlab| Client::new(gitlab, &registry));
         let pools = Pools { workers, writing, children: children.clone() };
         let hooks = pools.hooks(config.hooks.clone(), gitlab.transpose()?, &git.program);
-        let services = services(pools, git, (hooks, metrics.clone()), config.pushes);
+        let limits = Limits::new(&config.limits, &registry);
+        let shared = (hooks, metrics.clone(), limits.clone());
+        let services = services(pools, git, shared, config.pushes);
         let (control, drain) = drain::channel();
         let Listening { listeners, gateway, gitaly } = Listening::start(&config)?;
         if config.gitaly.auth.secret.is_none() && gitaly.is_some_and(|at| !at.ip().is_loopback()) {
             tracing::warn!("no auth.token: whoever reaches listen_addr may change repositories");
         }
-        let services = (&metrics, services);
+        let services = (&metrics, services, &limits);
         let blueprint = Blueprint::new(&config, repositories.clone(), services, &registry);
         let build = move |ring| blueprint.build(ring);
         let from = (&rings, &registry);
@@ -184,6 +188,7 @@ impl Node {
             metrics_address,
             repositories,
             children,
+            limits,
             grace,
             _runtime_dir: runtime_dir,
         })
@@ -197,6 +202,11 @@ impl Node {
     /// Where Gitaly's protocol is served over TCP, if it is.
     pub fn gitaly_address(&self) -> Option<SocketAddr> {
         self.gitaly
+    }
+
+    /// Who may do how much at once; it may be changed while the node serves.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Where `/metrics` is, if anywhere.
@@ -243,7 +253,7 @@ impl Pools {
 fn services(
     pools: Pools,
     git: Git,
-    (hooks, metrics): (Hooks, FetchMetrics),
+    (hooks, metrics, limits): (Hooks, FetchMetrics, Limits),
     pushes: push::Limits,
 ) -> MakeServices {
     let (git, buffers) = (Arc::new(git), Buffers::default());
@@ -256,6 +266,7 @@ fn services(
         git: Arc::clone(&git),
         hooks: hooks.clone(),
         metrics: metrics.clone(),
+        limits: limits.clone(),
         buffers: buffers.clone(),
         packs,
         agent: rpc::agent(),

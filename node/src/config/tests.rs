@@ -126,6 +126,8 @@ fn keys_of_gitaly_are_known_and_others_are_named() {
         max_per_repo = 1
         [[concurrency]]
         rpc = 'b'
+        [adaptive_limiting]
+        memory_threshold = 0.8
         [raft]
         enabled = false
         [cgroups.repositories]
@@ -135,7 +137,7 @@ fn keys_of_gitaly_are_known_and_others_are_named() {
         [nobody.knows]
         this = { at = 'all' }";
     let config = dir().parse(text).unwrap();
-    let unused = ["concurrency.rpc", "concurrency.max_per_repo", "raft.enabled"];
+    let unused = ["adaptive_limiting.memory_threshold", "raft.enabled"];
     let unused = [&unused[..], &["cgroups.repositories.count"]].concat();
     assert_eq!(config.unused_keys, unused);
     assert_eq!(config.unknown_keys, ["typo", "git.confg", "nobody.knows.this.at"]);

@@ -112,7 +112,9 @@ impl Limiter {
     pub(super) fn set(&mut self, settings: Settings) {
         self.settings = settings;
         let waiting = self.lanes.iter().filter(|(_, lane)| !lane.turns.is_empty());
-        let keys: Vec<Name> = waiting.map(|(key, _)| key.clone()).collect();
+        let mut keys: Vec<Name> = waiting.map(|(key, _)| key.clone()).collect();
+        // The same each time, whatever the map's order is.
+        keys.sort_unstable();
         for key in keys {
             self.let_in(&key);
         }

@@ -16,15 +16,16 @@
 //! Never here: how packs are built; what those who wait are told.
 
 use super::claim::{Name, Reason, Refusal};
-use super::crowd::{By, Crowd, Requester, Stage, State};
+use super::crowd::{By, Crowd, Stage, State};
 use super::gate::{Entry, Gate, Permit, Turn};
 use super::metrics::{Counted, PackMetrics};
+use super::requester::{NODE, Requester};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A builder that could not go on for so long is idle.
-pub const IDLE_MAX: Duration = Duration::from_secs(1);
+pub const IDLE_MAX: Duration = Duration::from_millis(100);
 
 /// The limits of packs, shared by all reactors.
 #[derive(Debug, Clone)]
@@ -141,7 +142,7 @@ impl PackLimits {
         let lines = self.0.lines.load();
         let gate = lines.node.as_ref().or(lines.of(requester));
         let refusal = match gate {
-            Some(gate) => gate.too_late(&Name::new("node")),
+            Some(gate) => gate.too_late(&Name::new(NODE)),
             None => {
                 let retry_after = IDLE_MAX;
                 Refusal { reason: Reason::Time, retry_after, is_own_share: false }

@@ -11,10 +11,12 @@
 
 use super::flow::Flow;
 use super::{CancelOnDrop, server};
+use crate::limits::{IDLE_MAX, PackPermit, PackTurn};
 use crate::pack_cache::{BuildError, Producer};
 use crate::reactor::children::{Child, ChildCommand, CommandName};
 use crate::rpc::Services;
 use crate::rpc::wire::Call;
+use bytes::Bytes;
 use gitring_daemon::log;
 use gitring_git::ObjectId;
 use gitring_git::history::Cancel;
@@ -23,10 +25,12 @@ use gitring_git::pack_request::PackRequest;
 use gitring_git::upload_pack::{Answer, Desk, Question, Settings};
 use gitring_streamcache::WriteError;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
+use tokio::time::timeout;
 
 /// Bytes of progress or complaints that are read at once.
 const STDERR_BYTES: usize = 4_096;
@@ -47,9 +51,18 @@ enum Stopped {
     Failed(BuildError),
 }
 
-/// Builds what was ordered.
-pub(super) async fn build(order: Order, mut producer: Producer) {
-    match run(&order, &mut producer).await {
+/// Builds what was ordered, once it is its turn.
+pub(super) async fn build(order: Order, mut producer: Producer, turn: PackTurn) {
+    let turned = tokio::select! {
+        biased;
+        () = producer.abandoned() => return,
+        turned = turn.wait() => turned,
+    };
+    let mut permit = match turned {
+        Ok(permit) => permit,
+        Err(refusal) => return producer.fail(BuildError::Limited(refusal)),
+    };
+    match run(&order, &mut producer, &mut permit).await {
         Ok(()) => producer.finish().await,
         Err(Stopped::Failed(error)) => producer.fail(error),
         // Dropping the producer says the rest.
@@ -57,7 +70,11 @@ pub(super) async fn build(order: Order, mut producer: Producer) {
     }
 }
 
-async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
+async fn run(
+    order: &Order,
+    producer: &mut Producer,
+    permit: &mut PackPermit,
+) -> Result<(), Stopped> {
     let starting = async {
         let tags = open_tags(order).await?;
         let child = order.services.children.spawn(command(order)).await;
@@ -73,7 +90,7 @@ async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
     let stdin = child.stdin.take();
     // Both at once: the child starts to write before it has read everything.
     let feeding = feed(stdin, pack_objects::input(&order.request, &tags));
-    tokio::try_join!(relay(&mut child, order, producer), feeding)?;
+    tokio::try_join!(relay(&mut child, order, (producer, permit)), feeding)?;
     let exit = child.wait().await.map_err(BuildError::Pipe)?;
     match exit.status.success() {
         true => Ok(()),
@@ -127,7 +144,11 @@ async fn feed(stdin: Option<pipe::Sender>, input: Vec<u8>) -> Result<(), Stopped
 }
 
 /// Until the child has closed both of its pipes.
-async fn relay(child: &mut Child, order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
+async fn relay(
+    child: &mut Child,
+    order: &Order,
+    (producer, permit): (&mut Producer, &mut PackPermit),
+) -> Result<(), Stopped> {
     let mut pack = child.stdout.take().map_or(Flow::Ended, Flow::Watched);
     let mut stderr_open = true;
     while pack.is_open() || stderr_open {
@@ -138,7 +159,7 @@ async fn relay(child: &mut Child, order: &Order, producer: &mut Producer) -> Res
                 stderr_open = listen(&child.stderr, producer);
             }
             () = pack.ready(), if pack.is_open() => {
-                pack = move_on(pack, order, producer).await?;
+                pack = move_on(pack, order, (producer, permit)).await?;
             }
         }
     }
@@ -146,7 +167,11 @@ async fn relay(child: &mut Child, order: &Order, producer: &mut Producer) -> Res
 }
 
 /// Moves what the pipe holds.
-async fn move_on(mut pack: Flow, order: &Order, producer: &mut Producer) -> Result<Flow, Stopped> {
+async fn move_on(
+    mut pack: Flow,
+    order: &Order,
+    (producer, permit): (&mut Producer, &mut PackPermit),
+) -> Result<Flow, Stopped> {
     let mut brought_bytes = 0;
     loop {
         let mut buffer = order.services.buffers.take();
@@ -161,12 +186,28 @@ async fn move_on(mut pack: Flow, order: &Order, producer: &mut Producer) -> Resu
         }
         if filled_bytes > 0 {
             brought_bytes += filled_bytes as u64;
-            producer.write(buffer.sent(filled_bytes)).await?;
+            write(producer, permit, buffer.sent(filled_bytes)).await?;
         }
         if is_empty {
             return Ok(pack.settle(brought_bytes).map_err(BuildError::Pipe)?);
         }
     }
+}
+
+/// Others may build while all readers of this pack are behind.
+async fn write(
+    producer: &mut Producer,
+    permit: &mut PackPermit,
+    data: Bytes,
+) -> Result<(), WriteError> {
+    let mut writing = pin!(producer.write(data));
+    if let Ok(written) = timeout(IDLE_MAX, writing.as_mut()).await {
+        return written;
+    }
+    permit.pause();
+    let written = writing.await;
+    permit.resume();
+    written
 }
 
 /// Passes on what the child says; whether it may say more.
