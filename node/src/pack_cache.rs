@@ -26,7 +26,7 @@ use self::building::Buildings;
 use self::disk::CacheDisk;
 use self::metrics::Metrics;
 use self::productions::Productions;
-use crate::limits::{Member, PackLimits, PackTurn, Place, Refusal, Requester};
+use crate::limits::{Member, PackLimits, PackTurn, Place, Refusal, Requester, Work};
 use bytes::Bytes;
 use gitring_streamcache::{Cache, Fetch, Index, Lead, Reader, WriteError};
 use prometheus::Registry;
@@ -75,6 +75,15 @@ pub struct Named {
     pub key: Key,
     /// In the log: one line about what the key was made of.
     pub request: String,
+}
+
+/// Who asks for a pack, and what it takes to make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// Who takes turns with others.
+    pub requester: Requester,
+    /// What it is likely to cost.
+    pub work: Work,
 }
 
 /// A pack on its way to one client.
@@ -164,10 +173,11 @@ impl Packs {
     pub async fn fetch<P: Future<Output = ()> + 'static>(
         &self,
         named: Named,
-        requester: Requester,
+        demand: Demand,
         note: impl FnOnce() -> Note,
         produce: impl FnOnce(Producer, PackTurn) -> P,
     ) -> Result<Stream, LookupError> {
+        let Demand { requester, work } = demand;
         let (reader, building, role, member) = match self.cache.fetch(named.key, note).await? {
             Fetch::Hit(reader) => (reader, Arc::default(), Role::Hit, None),
             Fetch::Join(reader) => {
@@ -178,7 +188,7 @@ impl Packs {
             Fetch::Lead(lead, reader) => {
                 let (building, site) = self.buildings.begin(named.key);
                 let member = building.crowd.join(requester);
-                self.begin(lead, &building, site, produce)?;
+                self.begin(lead, (&building, site), work, produce)?;
                 (reader, building, Role::Lead, Some(member))
             }
         };
@@ -192,13 +202,14 @@ impl Packs {
     /// As [`Self::fetch`].
     pub async fn alone<P: Future<Output = ()> + 'static>(
         &self,
-        requester: Requester,
+        demand: Demand,
         produce: impl FnOnce(Producer, PackTurn) -> P,
     ) -> Result<Stream, LookupError> {
+        let Demand { requester, work } = demand;
         let (lead, reader) = self.cache.alone().await?;
         let building = Arc::<Building>::default();
         let member = Some(building.crowd.join(requester));
-        self.begin(lead, &building, (), produce)?;
+        self.begin(lead, (&building, ()), work, produce)?;
         let (role, named, metrics) = (Role::Lead, None, self.metrics.clone());
         Ok(Stream { reader, building, role, named, member, metrics })
     }
@@ -217,11 +228,11 @@ impl Packs {
     fn begin<P: Future<Output = ()> + 'static>(
         &self,
         lead: Lead<CacheDisk>,
-        building: &Arc<Building>,
-        site: impl Sized + 'static,
+        (building, site): (&Arc<Building>, impl Sized + 'static),
+        work: Work,
         produce: impl FnOnce(Producer, PackTurn) -> P,
     ) -> Result<(), Refusal> {
-        let turn = self.limits.queue(&building.crowd);
+        let turn = self.limits.queue(&building.crowd, work);
         let producer = Producer { lead, building: Arc::clone(building) };
         let turn = match turn {
             Ok(turn) => turn,

@@ -209,6 +209,15 @@ impl Limiter {
         self.let_in(&claim.key);
     }
 
+    /// One is let in if there is room now; it does not wait.
+    pub(super) fn try_enter(&mut self, claim: &Claim, now: Instant) -> bool {
+        let has_room = self.has_room(&claim.key);
+        if has_room {
+            self.enter(claim, now);
+        }
+        has_room
+    }
+
     /// One is in, whether or not there is room.
     pub(super) fn enter(&mut self, claim: &Claim, now: Instant) {
         let lane = self.lanes.entry(claim.key.clone()).or_insert_with(|| Lane::new(now));

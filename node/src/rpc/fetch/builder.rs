@@ -62,7 +62,12 @@ pub(super) async fn build(order: Order, mut producer: Producer, turn: PackTurn) 
         Ok(permit) => permit,
         Err(refusal) => return producer.fail(BuildError::Limited(refusal)),
     };
-    match run(&order, &mut producer, &mut permit).await {
+    let ran = run(&order, &mut producer, &mut permit).await;
+    match &ran {
+        Ok(()) => permit.done(),
+        Err(_) => drop(permit),
+    }
+    match ran {
         Ok(()) => producer.finish().await,
         Err(Stopped::Failed(error)) => producer.fail(error),
         // Dropping the producer says the rest.
@@ -155,6 +160,7 @@ async fn relay(
         tokio::select! {
             biased;
             () = producer.abandoned() => return Err(Stopped::Abandoned),
+            () = permit.overtime() => permit.leave_reserve(),
             _ = child.stderr.readable(), if stderr_open => {
                 stderr_open = listen(&child.stderr, producer);
             }

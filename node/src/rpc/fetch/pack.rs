@@ -20,10 +20,10 @@
 use super::builder::{self, Order};
 use super::framing::Framing;
 use super::{Conversation, FetchError, waiting};
-use crate::limits::Refusal;
+use crate::limits::{Name, Refusal, Work};
 use crate::pack_cache::building::Listener;
-use crate::pack_cache::{BuildError, Key, Named, Note, ReadError, Role, Stream};
-use crate::rpc::wire::{Input, Output, PackServed};
+use crate::pack_cache::{BuildError, Demand, Key, Named, Note, ReadError, Role, Stream};
+use crate::rpc::wire::{Call, Input, Output, PackServed};
 use bytes::Bytes;
 use gitring_git::pack_request::{PackKey, PackRequest};
 use gitring_git::pkt_line::FLUSH;
@@ -117,13 +117,14 @@ impl<I: Input, O: Output> Passage<'_, '_, I, O> {
             progress: self.delivery.progress && self.delivery.sideband.is_some(),
         };
         let packs = &conversation.services.packs;
-        let requester = conversation.call.requester.clone();
-        self.patience = packs.patience(&requester).map(|patience| Instant::now() + patience);
+        let demand = demand(conversation.call, request);
+        let patience = packs.patience(&demand.requester);
+        self.patience = patience.map(|patience| Instant::now() + patience);
         let build = |producer, turn| builder::build(order, producer, turn);
-        let Some(key) = request.key() else { return Ok(packs.alone(requester, build).await?) };
+        let Some(key) = request.key() else { return Ok(packs.alone(demand, build).await?) };
         let named = Named { key: Key::new(*key.digest()), request: key.parts().to_string() };
         let repository = &conversation.call.repository;
-        Ok(packs.fetch(named, requester, || note(repository, key), build).await?)
+        Ok(packs.fetch(named, demand, || note(repository, key), build).await?)
     }
 
     /// Until the pack has ended, one way or the other.
@@ -262,6 +263,12 @@ impl<I: Input, O: Output> Passage<'_, '_, I, O> {
 fn is_worth_another(stream: &Stream, error: &ReadError) -> bool {
     let is_own_failure = stream.role == Role::Lead && matches!(error, ReadError::Producer(_));
     stream.position() == 0 && !is_own_failure
+}
+
+fn demand(call: &Call, request: &PackRequest) -> Demand {
+    let store = Name::new(&call.repository.git_dir().to_string_lossy());
+    let work = Work { store, is_incremental: !request.haves().is_empty() };
+    Demand { requester: call.requester.clone(), work }
 }
 
 /// What stands beside a pack for people who look at the cache. Nothing where paths are very long.
