@@ -38,7 +38,7 @@ pub use self::gates::{Adjustable, Queue};
 pub use self::limiter::ClientLoad;
 pub use self::methods::{Admission, Caller, MethodLimit, Passage, Rejection, repository_key};
 pub use self::packs::{PackLimits, PackTurn};
-pub use self::permit::{IDLE_MAX, PackPermit};
+pub use self::permit::PackPermit;
 pub use self::requester::{Known, Requester};
 pub use self::settings::{
     BUILDING_QUEUE_DEFAULT, BUILDING_WAIT_DEFAULT, Concurrency, Limit, LimitsConfig,

@@ -67,7 +67,8 @@ fn small_requests_go_on_beside_ten_times_more_clones_than_are_built() {
         stop.store(true, Ordering::Relaxed);
         (small.join().expect("small requests are served"), most)
     });
-    assert!((1..=AT_ONCE as u64 + 2).contains(&most), "{most} were built at once");
+    // One more from the reserve, and some that go on after their clients were behind.
+    assert!((1..=AT_ONCE as u64 * 3).contains(&most), "{most} were built at once");
     // Loose: other tests run beside this one. `measure --only overload` has the real bar.
     let limit = (idle * 20).max(idle + Duration::from_secs(1));
     assert!(loaded <= limit, "{loaded:?} under load, {idle:?} else");

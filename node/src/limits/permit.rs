@@ -1,9 +1,9 @@
 //! The right to build a pack.
 //!
-//! It is a right to work. While all readers of a pack are behind, its builder sleeps, and a builder
-//! that sleeps for [`IDLE_MAX`] lends its place to others; it goes on as soon as a reader does, and
-//! no new pack is begun until there is room again. So slow clients hold up nobody, and a client that
-//! has a part of its pack never waits behind those that have none.
+//! It is a right to work. While all readers of a pack are behind, its builder sleeps, and once it has
+//! slept for [`IDLE_MAX`] more than it has worked, it lends its place to others; it goes on as soon
+//! as a reader does, and no new pack is begun until there is room again. So slow clients hold up
+//! nobody, and a client that has a part of its pack never waits behind those that have none.
 //!
 //! Never here: who gets it.
 
@@ -12,11 +12,14 @@ use super::costs::{QUICK_MAX, Work};
 use super::gate::{Gate, Permit};
 use super::metrics::Counted;
 use super::packs::PackLimits;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::time::{sleep_until, timeout};
 
-/// A builder that could not go on for so long is idle.
-pub const IDLE_MAX: Duration = Duration::from_millis(100);
+/// A builder that has waited for its readers for so long more than it has worked is idle. Shorter,
+/// and a machine that is busy for a moment would begin more packs.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// Whoever holds it may build a pack.
 #[derive(Debug)]
@@ -27,8 +30,11 @@ pub struct PackPermit {
     place: Option<Permit>,
     running: Option<Counted>,
     began: Instant,
-    /// Until when it was idle, and since when it is.
-    idle: (Duration, Option<Instant>),
+    /// For how long it has waited for readers.
+    waited: Duration,
+    /// The same, less the time that it has worked since, at most [`IDLE_MAX`].
+    idle: Duration,
+    worked_since: Instant,
     /// When it has to leave the reserve.
     leaves_at: Option<Instant>,
     /// Its pack is whole.
@@ -52,7 +58,9 @@ impl PackPermit {
             place,
             running: None,
             began,
-            idle: (Duration::ZERO, None),
+            waited: Duration::ZERO,
+            idle: Duration::ZERO,
+            worked_since: began,
             leaves_at: beside.map(|_| began + QUICK_MAX),
             is_done: false,
         };
@@ -60,28 +68,32 @@ impl PackPermit {
         this
     }
 
-    /// Lends its place to others, for as long as nothing can be done with it.
-    pub fn pause(&mut self) {
-        self.idle.1 = Some(Instant::now());
-        self.running = None;
-        if let Some(permit) = &mut self.place {
-            permit.pause();
-        }
-    }
-
-    /// Goes on.
-    pub fn resume(&mut self) {
-        self.idle = (self.idle(), None);
-        self.count();
-        if let Some(permit) = &mut self.place {
-            permit.resume();
-        }
+    /// Waits for readers, with `waiting`, and lends its place to others when that takes long.
+    pub async fn wait<T>(&mut self, waiting: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        self.idle = self.idle.saturating_sub(began - self.worked_since);
+        let mut waiting = pin!(waiting);
+        let patience = IDLE_MAX.saturating_sub(self.idle);
+        let waited = match timeout(patience, waiting.as_mut()).await {
+            Ok(waited) => waited,
+            Err(_) => {
+                self.pause();
+                let waited = waiting.await;
+                self.resume();
+                waited
+            }
+        };
+        self.worked_since = Instant::now();
+        let took = self.worked_since - began;
+        self.waited += took;
+        self.idle = (self.idle + took).min(IDLE_MAX);
+        waited
     }
 
     /// Returns when its pack turns out not to be quick, if that was thought.
     pub async fn overtime(&self) {
         match self.leaves_at {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
+            Some(at) => sleep_until(at.into()).await,
             None => std::future::pending().await,
         }
     }
@@ -106,20 +118,30 @@ impl PackPermit {
         self.is_done = true;
     }
 
+    fn pause(&mut self) {
+        self.running = None;
+        if let Some(permit) = &mut self.place {
+            permit.pause();
+        }
+    }
+
+    fn resume(&mut self) {
+        self.count();
+        if let Some(permit) = &mut self.place {
+            permit.resume();
+        }
+    }
+
     fn count(&mut self) {
         let metrics = self.limits.metrics();
         self.running =
             metrics.map(|metrics| Counted::among(std::slice::from_ref(&metrics.in_progress)));
     }
-
-    fn idle(&self) -> Duration {
-        self.idle.0 + self.idle.1.map_or(Duration::ZERO, |since| since.elapsed())
-    }
 }
 
 impl Drop for PackPermit {
     fn drop(&mut self) {
-        let took = self.began.elapsed().saturating_sub(self.idle());
+        let took = self.began.elapsed().saturating_sub(self.waited);
         // What was given up early says nothing.
         if self.is_done || took > QUICK_MAX {
             self.limits.learn(&self.work, took);

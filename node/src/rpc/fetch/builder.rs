@@ -11,12 +11,11 @@
 
 use super::flow::Flow;
 use super::{CancelOnDrop, server};
-use crate::limits::{IDLE_MAX, PackPermit, PackTurn};
+use crate::limits::{PackPermit, PackTurn};
 use crate::pack_cache::{BuildError, Producer};
 use crate::reactor::children::{Child, ChildCommand, CommandName};
 use crate::rpc::Services;
 use crate::rpc::wire::Call;
-use bytes::Bytes;
 use gitring_daemon::log;
 use gitring_git::ObjectId;
 use gitring_git::history::Cancel;
@@ -25,12 +24,10 @@ use gitring_git::pack_request::PackRequest;
 use gitring_git::upload_pack::{Answer, Desk, Question, Settings};
 use gitring_streamcache::WriteError;
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
-use tokio::time::timeout;
 
 /// Bytes of progress or complaints that are read at once.
 const STDERR_BYTES: usize = 4_096;
@@ -192,28 +189,12 @@ async fn move_on(
         }
         if filled_bytes > 0 {
             brought_bytes += filled_bytes as u64;
-            write(producer, permit, buffer.sent(filled_bytes)).await?;
+            permit.wait(producer.write(buffer.sent(filled_bytes))).await?;
         }
         if is_empty {
             return Ok(pack.settle(brought_bytes).map_err(BuildError::Pipe)?);
         }
     }
-}
-
-/// Others may build while all readers of this pack are behind.
-async fn write(
-    producer: &mut Producer,
-    permit: &mut PackPermit,
-    data: Bytes,
-) -> Result<(), WriteError> {
-    let mut writing = pin!(producer.write(data));
-    if let Ok(written) = timeout(IDLE_MAX, writing.as_mut()).await {
-        return written;
-    }
-    permit.pause();
-    let written = writing.await;
-    permit.resume();
-    written
 }
 
 /// Passes on what the child says; whether it may say more.
