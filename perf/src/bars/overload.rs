@@ -32,10 +32,10 @@ const CLONES: usize = 10 * AT_ONCE;
 /// Users who fetch little.
 const SMALL: usize = 2;
 
-/// Commits of the large repository: about 90 MB.
-const COMMITS: usize = 3_000;
-/// Depths of clones: the shallowest has about 30 MB.
-const DEPTHS: std::ops::Range<usize> = 1_000..2_900;
+/// Commits of the large repository: about 30 MB.
+const COMMITS: usize = 1_000;
+/// Depths of clones: the shallowest has about 10 MB.
+const DEPTHS: std::ops::Range<usize> = 300..950;
 
 const ALONE: Duration = Duration::from_secs(15);
 const TIME: Duration = Duration::from_secs(60);
@@ -121,8 +121,9 @@ fn for_a_while(time: Duration, mut work: impl FnMut(&AtomicBool) + Send) {
 }
 
 fn bar((alone, beside, clones): (&Sum, &Sum, &Sum), peak_bytes: u64) -> Bar {
-    let p99 = |sum: &Sum| sum.lock().quantile(0.99);
-    let (idle, loaded) = (p99(alone), p99(beside));
+    let times = |sum: &Sum| sum.lock().clone();
+    let (small, large) = (times(beside), times(clones));
+    let (idle, loaded) = (times(alone).quantile(0.99), small.quantile(0.99));
     let limit = (idle * TIMES_MAX).max(idle + MORE_MAX);
     let failed: usize =
         [alone, beside, clones].map(|sum| sum.failed.load(Ordering::SeqCst)).iter().sum();
@@ -131,9 +132,9 @@ fn bar((alone, beside, clones): (&Sum, &Sum, &Sum), peak_bytes: u64) -> Bar {
         figure: format!(
             "{} ms ({} small, {} clones, longest {} s; {} MiB of the node at most; {failed} failed)",
             loaded.as_millis(),
-            beside.lock().count(),
-            clones.lock().count(),
-            clones.lock().longest().as_secs(),
+            small.count(),
+            large.count(),
+            large.longest().as_secs(),
             peak_bytes >> 20,
         ),
         limit: format!("≤ {} ms", limit.as_millis()),
