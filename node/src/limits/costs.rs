@@ -7,13 +7,15 @@ use super::claim::Name;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A pack that is built in this time is quick: others hardly notice it.
+/// A pack that was lately built in this time is quick: others hardly notice it.
+const LATELY_MAX: Duration = Duration::from_millis(100);
+/// One that takes longer than this is not, whatever was thought: on a busy machine all take longer.
 pub(super) const QUICK_MAX: Duration = Duration::from_millis(500);
 /// Beyond it all are forgotten; they are learned anew with the next packs.
 const KINDS_MAX: usize = 8_192;
 /// A pack that took longer than expected counts for one in so many: on a loaded machine everything
 /// takes longer.
-const PART_OF_SLOWER: u32 = 8;
+const PART_OF_SLOWER: u32 = 64;
 
 /// What is to be built.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,7 +37,7 @@ pub(super) struct Costs {
 impl Costs {
     /// Whether a pack is probably quick. Of what was never built, increments are.
     pub(super) fn is_quick(&self, work: &Work) -> bool {
-        self.kinds.get(work).map_or(work.is_incremental, |cost| *cost <= QUICK_MAX)
+        self.kinds.get(work).map_or(work.is_incremental, |cost| *cost <= LATELY_MAX)
     }
 
     /// A pack was built, or given up after more than it was expected to take.
