@@ -168,6 +168,31 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// As [`Self::integer`] from 0 on; a number below zero is 0, as Gitaly takes limits.
+    pub fn amount(&self, key: &str, max: usize) -> Result<Option<usize>, SettingsError> {
+        let is_negative = |value: &DeValue<'_>| {
+            value.as_integer().is_some_and(|number| number.as_str().starts_with('-'))
+        };
+        match self.table.get(key) {
+            Some(value) if is_negative(value.get_ref()) => Ok(Some(0)),
+            _ => self.integer(key, 0, max),
+        }
+    }
+
+    /// A number of at least 0, with or without a fraction.
+    pub fn number(&self, key: &str, max: f64) -> Result<Option<f64>, SettingsError> {
+        let allowed = format!("a number from 0 to {max}");
+        let number = self.typed(key, &allowed, |value| {
+            let text = value.as_float().map(|float| float.as_str().to_owned());
+            text.or_else(|| value.as_integer().map(|integer| integer.as_str().to_owned()))
+        })?;
+        let Some(text) = number else { return Ok(None) };
+        match text.parse::<f64>() {
+            Ok(number) if (0.0..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(self.error(key, format!("out of range, allowed: {allowed}"))),
+        }
+    }
+
     /// A string in the notation of Go's durations: `1m30s`.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>, SettingsError> {
         self.parsed(key, |text| crate::duration::parse(text).map_err(|error| error.to_string()))

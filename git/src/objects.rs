@@ -37,6 +37,7 @@ mod oid_table;
 mod pack;
 mod pack_index;
 mod pack_set;
+mod packed;
 pub(crate) mod parse;
 mod prefix;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use fault::GuardedMap;
 pub use gix_object::Kind;
+pub use packed::Packed;
 pub use prefix::Prefix;
 
 /// Largest object (or delta) that is read, in bytes. Objects of that size are streamed to clients

@@ -7,15 +7,20 @@
 //! stops the start.
 //! Never here: what a setting does.
 
+mod adaptation;
+mod cgroups;
 mod gitlab;
 mod keys;
 mod pack_cache;
 
 use self::keys::Standing;
+use crate::adaptation::AdaptationConfig;
+use crate::cgroups::CgroupsConfig;
 use crate::gitlab::GitlabConfig;
 use crate::hooks::HooksConfig;
 use crate::pack_cache::PackCacheConfig;
 use crate::reactor::RuntimeConfig;
+use crate::reactor::children::Budget;
 use crate::reactor::ring::IoUring;
 use crate::rpc::gateway::{GatewayConfig, Limits};
 use crate::rpc::gitaly::{AuthConfig, GitalyConfig, Timeouts};
@@ -79,6 +84,10 @@ pub struct Config {
     pub hooks: HooksConfig,
     /// `[runtime]`.
     pub runtime: RuntimeConfig,
+    /// `[cgroups]`.
+    pub cgroups: CgroupsConfig,
+    /// `[adaptive_limiting]`.
+    pub adaptation: AdaptationConfig,
     /// `[pushes]`.
     pub pushes: push::Limits,
     /// `[pack_objects_cache]`.
@@ -116,6 +125,7 @@ impl Config {
         let (unused_keys, unknown_keys) = sort_keys(&document)?;
         let (storages, first) = storages(&root)?;
         let pack_cache = pack_cache::read(&root, &storages, &first)?;
+        let cgroups = cgroups::read(&root)?;
         let this = Self {
             runtime_dir: directory(&root, "runtime_dir")?,
             gitaly: gitaly(&root)?,
@@ -130,7 +140,9 @@ impl Config {
             grace: root.duration("graceful_restart_timeout")?.unwrap_or(GRACE_DEFAULT),
             gitlab: gitlab::read(&root)?,
             hooks: gitlab::hooks(&root)?,
-            runtime: runtime(&root)?,
+            runtime: runtime(&root, cgroups::memory_bytes(&root, &cgroups)?)?,
+            cgroups,
+            adaptation: adaptation::read(&root)?,
             pushes: pushes(&root)?,
             pack_cache,
             unused_keys,
@@ -298,12 +310,12 @@ fn log(root: &Section<'_>) -> Result<LogConfig, SettingsError> {
     Ok(LogConfig { format, level })
 }
 
-fn runtime(root: &Section<'_>) -> Result<RuntimeConfig, SettingsError> {
+fn runtime(root: &Section<'_>, memory: u64) -> Result<RuntimeConfig, SettingsError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut config = RuntimeConfig {
         reactors: cores,
         workers: cores,
-        children_max: CHILDREN_DEFAULT,
+        children: Budget { children_max: CHILDREN_DEFAULT, memory_bytes_max: memory },
         connections_max: CONNECTIONS_DEFAULT,
         io_uring: IoUring::Auto,
         is_durable: true,
@@ -315,7 +327,7 @@ fn runtime(root: &Section<'_>) -> Result<RuntimeConfig, SettingsError> {
         };
         set("reactors", 1024, &mut config.reactors)?;
         set("workers", 1024, &mut config.workers)?;
-        set("children", 65_536, &mut config.children_max)?;
+        set("children", 65_536, &mut config.children.children_max)?;
         set("connections", 1_000_000, &mut config.connections_max)?;
         let mode = section.parsed("io_uring", |text| match text {
             "auto" => Ok(IoUring::Auto),

@@ -9,10 +9,14 @@
 //! - [`pack_cache`]: packs that are made once for many;
 //! - [`hooks`]: what is asked and told around a push;
 //! - [`gitlab`]: GitLab's internal API;
-//! - [`reactor`]: threads, workers, children.
+//! - [`adaptation`]: limits that follow what the machine bears;
+//! - [`reactor`]: threads, workers, children;
+//! - [`cgroups`]: groups that children run in.
 //!
 //! Never here: PostgreSQL, other nodes.
 
+pub mod adaptation;
+pub mod cgroups;
 pub mod config;
 pub mod gitlab;
 pub mod hooks;

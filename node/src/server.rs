@@ -3,10 +3,12 @@
 //! Always true: what can fail at the start fails before the first connection is accepted.
 
 mod doors;
+mod offspring;
 mod runtime_dir;
 mod system;
 
 use self::doors::{Blueprint, Listening, MakeServices, StartListening};
+use self::offspring::Offspring;
 use self::runtime_dir::RuntimeDir;
 use crate::config::Config;
 use crate::gitlab::{self, Client};
@@ -70,7 +72,7 @@ pub struct Node {
     gitaly: Option<SocketAddr>,
     metrics_address: Option<SocketAddr>,
     repositories: Repositories,
-    children: Children,
+    offspring: Offspring,
     grace: Duration,
     _runtime_dir: RuntimeDir,
 }
@@ -132,7 +134,8 @@ impl Node {
             },
         };
         let workers = Workers::start(config.runtime.workers, &registry)?;
-        let children = Children::start(config.runtime.children_max, &found.version, &registry)?;
+        let offspring = Offspring::start(&config, &found.version, Vec::new(), &registry)?;
+        let children = offspring.children.clone();
         let rings = Rings::start(config.runtime.io_uring, &registry)?;
         let environment = environment(config.git.config.clone());
         config.storages.identify();
@@ -183,7 +186,7 @@ impl Node {
             gitaly,
             metrics_address,
             repositories,
-            children,
+            offspring,
             grace,
             _runtime_dir: runtime_dir,
         })
@@ -217,7 +220,7 @@ impl Node {
         self.control.cancel();
         let buried = tokio::time::timeout(BURIAL_MAX, async {
             self.control.finished().await;
-            self.children.ended().await;
+            self.offspring.buried().await;
         });
         let buried = buried.await.is_ok();
         tracing::info!(why, children_left = !buried, "stopped");

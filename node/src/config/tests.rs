@@ -79,6 +79,7 @@ fn everything_set_arrives() {
         reactors = 1
         workers = 0x10
         children = 7
+        children_memory_bytes = 0x4000_0000
         connections = 9
         io_uring = 'off'
         fsync = false";
@@ -104,7 +105,7 @@ fn everything_set_arrives() {
     let runtime = RuntimeConfig {
         reactors: 1,
         workers: 16,
-        children_max: 7,
+        children: Budget { children_max: 7, memory_bytes_max: 1 << 30 },
         connections_max: 9,
         io_uring: IoUring::Off,
         is_durable: false,
@@ -128,15 +129,15 @@ fn keys_of_gitaly_are_known_and_others_are_named() {
         rpc = 'b'
         [raft]
         enabled = false
-        [cgroups.repositories]
-        count = 3
+        [backup]
+        layout = 'pointer'
         [git]
         confg = []
         [nobody.knows]
         this = { at = 'all' }";
     let config = dir().parse(text).unwrap();
     let unused = ["concurrency.rpc", "concurrency.max_per_repo", "raft.enabled"];
-    let unused = [&unused[..], &["cgroups.repositories.count"]].concat();
+    let unused = [&unused[..], &["backup.layout"]].concat();
     assert_eq!(config.unused_keys, unused);
     assert_eq!(config.unknown_keys, ["typo", "git.confg", "nobody.knows.this.at"]);
 }

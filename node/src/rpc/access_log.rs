@@ -122,6 +122,7 @@ impl Drop for Record {
             command.majflt = usage.map(|usage| usage.major_faults),
             command.spawn_token_wait_ms = of.map(|cost| whole_millis(cost.waited)),
             command.spawn_token_fork_ms = of.map(|cost| whole_millis(cost.forking)),
+            command.cgroup_path = self.account.as_ref().and_then(|account| account.cgroup()),
             command.spawn_token_error = of.and_then(|cost| cost.refused),
             error = self.error.as_deref(),
             "{message}"

@@ -39,7 +39,7 @@ use super::fallback::{self, Relayed};
 use super::packets::{PacketError, Packets};
 use super::votes::Ballot;
 use super::wire::{FetchError, Gone, Input, Output, Summary};
-use crate::reactor::children::{Account, ChildCommand, CommandName, SpawnError};
+use crate::reactor::children::{Account, ChildCommand, CommandName, Need, SpawnError};
 use crate::reactor::workers::WorkerError;
 use bstr::BString;
 use bytes::Bytes;
@@ -307,6 +307,7 @@ fn fallback_command(services: &Services, call: &Call) -> ChildCommand {
     ChildCommand {
         name: CommandName { cmd: "git", subcmd: "receive-pack" },
         account: Arc::clone(&call.account),
+        need: Need::server(),
         program: services.git.program.clone(),
         args,
         env,

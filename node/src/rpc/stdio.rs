@@ -16,7 +16,7 @@ use super::{FetchMetrics, Services, push};
 use crate::hooks::{Hooks, HooksConfig, WithoutGitlab};
 use crate::pack_cache::disk::CacheDisk;
 use crate::pack_cache::{Packs, SharedPacks};
-use crate::reactor::children::Children;
+use crate::reactor::children::{Budget, Children, Standing};
 use crate::reactor::ring::Rings;
 use crate::reactor::workers::Workers;
 use crate::storage::Writing;
@@ -38,8 +38,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// git's status for what it calls fatal.
 const FATAL: u8 = 128;
 
-/// Children of one call: one moves packs, one serves what we do not.
-const CHILDREN_MAX: usize = 2;
+/// Children of one call: one moves packs, one serves what we do not; and room for questions.
+/// Whoever runs this program decides what it may take.
+const CHILDREN: Budget = Budget { children_max: 4, memory_bytes_max: u64::MAX };
 
 /// One, so that what is to be removed is gone once something later is done.
 const WRITERS: usize = 1;
@@ -87,8 +88,8 @@ fn services() -> Result<MakeServices, String> {
     let variable = |name: &str| std::env::var_os(name);
     let registry = Registry::new();
     let workers = Workers::start(1, &registry);
-    let children =
-        Children::start(CHILDREN_MAX, "", &registry).map_err(|error| error.to_string())?;
+    let children = Children::start(CHILDREN, Standing::same(), "", &registry);
+    let children = children.map_err(|error| error.to_string())?;
     let workers = workers.map_err(|error| error.to_string())?;
     let writing = Writing::start(WRITERS, &registry, true).map_err(|error| error.to_string())?;
     let git = Arc::new(Git { program: git_program()?, surroundings: inherited() });

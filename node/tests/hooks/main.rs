@@ -18,7 +18,7 @@ use gitring_node::gitlab::{Client, Endpoint, GitlabConfig, READ_TIMEOUT_DEFAULT,
 use gitring_node::hooks::{
     Change, Hooks, HooksConfig, Left, ObjectDirectories, Protocol, Push, Pusher, Sink,
 };
-use gitring_node::reactor::children::{Account, Children};
+use gitring_node::reactor::children::{Account, Budget, Children, Standing};
 use gitring_node::reactor::workers::Workers;
 use prometheus::Registry;
 use std::fs::{self, Permissions};
@@ -67,11 +67,12 @@ impl World {
             gl_project_path: "group/project".into(),
             protocol: Protocol::Ssh,
         };
+        let budget = Budget { children_max: 4, memory_bytes_max: 1 << 30 };
         Self {
             folder,
             git_dir,
             workers: Workers::start(1, &registry).unwrap(),
-            children: Children::start(4, "", &registry).unwrap(),
+            children: Children::start(budget, Standing::same(), "", &registry).unwrap(),
             changes,
             push_options: Vec::new(),
             quarantine: None,

@@ -1,7 +1,8 @@
 //! Accounts: on whose behalf children run, and what they cost.
 
 use super::{Exit, SpawnError};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// One call that has children started. What they cost is added whether or not the call waits for
@@ -11,6 +12,11 @@ pub struct Account {
     service: &'static str,
     method: &'static str,
     correlation_id: String,
+    /// `storage/relative path`, once the call has said it.
+    repository: OnceLock<String>,
+    /// Children that run and answer questions.
+    questions: AtomicU32,
+    cgroup: Mutex<Option<String>>,
     cost: Mutex<Cost>,
 }
 
@@ -64,7 +70,25 @@ impl Account {
     /// For a call of `method` of `service`, as metrics name both. The environment of its children
     /// says the correlation id, unless that is empty.
     pub fn new(service: &'static str, method: &'static str, correlation_id: String) -> Self {
-        Self { service, method, correlation_id, cost: Mutex::default() }
+        Self {
+            service,
+            method,
+            correlation_id,
+            repository: OnceLock::new(),
+            questions: AtomicU32::new(0),
+            cgroup: Mutex::default(),
+            cost: Mutex::default(),
+        }
+    }
+
+    /// Says which repository the call is about; the first one counts.
+    pub fn is_about(&self, storage: &str, relative_path: &str) {
+        self.repository.get_or_init(|| format!("{storage}/{relative_path}"));
+    }
+
+    /// The storage and the path below it, parted by a slash, as Gitaly's cgroups are chosen by.
+    pub fn repository(&self) -> Option<&str> {
+        self.repository.get().map(String::as_str)
     }
 
     /// The value of the label `grpc_service`.
@@ -87,6 +111,19 @@ impl Account {
         *self.lock()
     }
 
+    /// Questions that have a child by now.
+    pub(super) fn questions(&self) -> u32 {
+        self.questions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn question_begins(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn question_ends(&self) {
+        self.questions.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(super) fn waited(&self, waited: Duration, refused: Option<&SpawnError>) {
         let mut cost = self.lock();
         cost.asked += 1;
@@ -102,6 +139,16 @@ impl Account {
 
     pub(super) fn forked(&self, forking: Duration) {
         self.lock().forking += forking;
+    }
+
+    /// A child runs in this cgroup.
+    pub(super) fn placed(&self, cgroup: String) {
+        *self.cgroup.lock().unwrap_or_else(PoisonError::into_inner) = Some(cgroup);
+    }
+
+    /// The cgroup of the last child, its path below the mount point, if it has one.
+    pub fn cgroup(&self) -> Option<String> {
+        self.cgroup.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn started(&self) {

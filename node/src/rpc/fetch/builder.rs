@@ -12,7 +12,7 @@
 use super::flow::Flow;
 use super::{CancelOnDrop, server};
 use crate::pack_cache::{BuildError, Producer};
-use crate::reactor::children::{Child, ChildCommand, CommandName};
+use crate::reactor::children::{Child, ChildCommand, CommandName, Need, PackWork};
 use crate::rpc::Services;
 use crate::rpc::wire::Call;
 use gitring_daemon::log;
@@ -60,7 +60,8 @@ pub(super) async fn build(order: Order, mut producer: Producer) {
 async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
     let starting = async {
         let tags = open_tags(order).await?;
-        let child = order.services.children.spawn(command(order)).await;
+        let command = command(order, need(order).await?);
+        let child = order.services.children.spawn(command).await;
         Ok::<_, BuildError>((tags, child.map_err(BuildError::Spawn)?))
     };
     let (tags, mut child) = tokio::select! {
@@ -102,7 +103,16 @@ fn prepare(error: impl std::error::Error + 'static) -> BuildError {
     BuildError::Prepare(log::chain(&error))
 }
 
-fn command(order: &Order) -> ChildCommand {
+/// What the child will probably take: on a worker, since indexes that were not opened yet are
+/// stated. The pool's objects are counted with the repository's.
+async fn need(order: &Order) -> Result<Need, BuildError> {
+    let store = Arc::clone(&order.call.snapshot.store);
+    let packed = order.services.workers.run(move || store.packed()).await?;
+    let is_known = packed.has_bitmap || !order.request.haves().is_empty();
+    Ok(Need::pack(PackWork { objects: packed.objects, is_known }))
+}
+
+fn command(order: &Order, need: Need) -> ChildCommand {
     let (services, git_dir) = (&order.services, order.call.repository.git_dir());
     let mut env = services.git.environment(&order.call);
     // As git's own server: the child need not find, or doubt, what was found already.
@@ -111,6 +121,7 @@ fn command(order: &Order) -> ChildCommand {
     ChildCommand {
         name: CommandName { cmd: "git", subcmd: "pack-objects" },
         account: Arc::clone(&order.call.account),
+        need,
         program: services.git.program.clone(),
         args: pack_objects::arguments(&order.request, order.progress),
         env,

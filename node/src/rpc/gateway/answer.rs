@@ -85,6 +85,7 @@ async fn serve(
     }
     let prefix = asked.service.prefix(asked.version);
     let account = Account::new("http", record.operation, record.correlation_id.clone());
+    account.is_about(&record.storage, &asked.repository.to_string());
     let account = Arc::clone(record.account.insert(Arc::new(account)));
     let input = input(body, &asked, &gateway.config.limits);
     let (serving, chunks) = match asked.service {

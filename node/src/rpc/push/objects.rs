@@ -12,7 +12,7 @@
 
 use super::voice::Voice;
 use super::{Call, PushError, of_relay};
-use crate::reactor::children::{Child, ChildCommand, CommandName, SpawnError};
+use crate::reactor::children::{Child, ChildCommand, CommandName, Need, SpawnError};
 use crate::rpc::packets::Packets;
 use crate::rpc::votes::Carried;
 use crate::rpc::wire::{Input, Output};
@@ -80,7 +80,8 @@ impl<I: Input> Taking<'_, '_, I> {
         settings.input_bytes_max = Some(bytes_max);
         let kind = unpack::Child::of(&header, &settings);
         let args = unpack::arguments(kind, &header, request, &settings, shallow_file.as_deref());
-        let command = self.command(kind, args, &quarantine);
+        let need = Need::unpack(header.objects);
+        let command = self.command((kind, need), args, &quarantine);
         let rest = front.slice(HEADER_BYTES..);
         let time_max = limits.unpack_time_max;
         let unpacking = self.unpack(kind, command, rest, voice);
@@ -130,7 +131,7 @@ impl<I: Input> Taking<'_, '_, I> {
 
     fn command(
         &self,
-        kind: unpack::Child,
+        (kind, need): (unpack::Child, Need),
         args: Vec<OsString>,
         quarantine: &Quarantine,
     ) -> ChildCommand {
@@ -148,6 +149,7 @@ impl<I: Input> Taking<'_, '_, I> {
         ChildCommand {
             name: CommandName { cmd: "git", subcmd },
             account: Arc::clone(&self.call.account),
+            need,
             program: git.program.clone(),
             args,
             env,

@@ -136,6 +136,7 @@ macro_rules! last_line {
             command.majflt = usage.map(|usage| usage.major_faults),
             command.spawn_token_wait_ms = of.map(|cost| whole_millis(cost.waited)),
             command.spawn_token_fork_ms = of.map(|cost| whole_millis(cost.forking)),
+            command.cgroup_path = record.account.cgroup(),
             command.spawn_token_error = of.and_then(|cost| cost.refused),
             error = record.error.as_deref(),
         }, "finished {kind} call with code {code}")

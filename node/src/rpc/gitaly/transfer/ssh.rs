@@ -8,7 +8,7 @@ use super::negotiation::Negotiation;
 use super::pushing;
 use super::sidechannels::{self, SidechannelInput, SshOutput};
 use crate::hooks::Protocol;
-use crate::reactor::children::{ChildCommand, CommandName};
+use crate::reactor::children::{ChildCommand, CommandName, Need};
 use crate::rpc::gitaly::call::context::Context;
 use crate::rpc::gitaly::pieces::{PieceOutput, pieces};
 use crate::rpc::gitaly::target::target;
@@ -246,6 +246,7 @@ async fn upload_archive(
     let command = ChildCommand {
         name: CommandName { cmd: "git", subcmd: "upload-archive" },
         account: context.account(),
+        need: Need::server(),
         program: services.git.program.clone(),
         // Absolute, so it cannot be taken for an option; upload-archive knows no --end-of-options.
         args: vec!["upload-archive".into(), opened.repository.git_dir().into()],
