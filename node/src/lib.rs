@@ -7,6 +7,7 @@
 //! - [`pack_cache`]: packs that are sent more than once;
 //! - [`storage`]: storages, paths in them, opened repositories;
 //! - [`pack_cache`]: packs that are made once for many;
+//! - [`limits`]: who may do how much at once;
 //! - [`hooks`]: what is asked and told around a push;
 //! - [`gitlab`]: GitLab's internal API;
 //! - [`adaptation`]: limits that follow what the machine bears;
@@ -20,6 +21,7 @@ pub mod cgroups;
 pub mod config;
 pub mod gitlab;
 pub mod hooks;
+pub mod limits;
 pub mod pack_cache;
 pub mod reactor;
 pub mod rpc;

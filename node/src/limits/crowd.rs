@@ -1,0 +1,150 @@
+//! All who wait for one pack to be begun: they wait with one ticket.
+//!
+//! Always true:
+//! - a pack has the best place that any of those who wait for it would have;
+//! - whoever leaves takes only the own place along;
+//! - locks are taken in this order: the crowd's, then a gate's.
+//!
+//! Never here: who may build (`packs`), what is built.
+
+use super::claim::{Claim, Name};
+use super::gate::Gate;
+use super::limiter::Ticket;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// On whose behalf a pack is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requester {
+    /// Where the request comes from, if it has a limit of its own: neither unknown nor loopback.
+    pub address: Option<Name>,
+    /// Who takes turns with others.
+    pub client: Name,
+    /// It does not say as whom it asks.
+    pub is_anonymous: bool,
+}
+
+/// Those who wait for one pack.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// In the order in which they came.
+    members: BTreeMap<u64, Requester>,
+    next: u64,
+    pub(super) stage: Stage,
+}
+
+/// What they wait for.
+#[derive(Debug, Default)]
+pub(super) enum Stage {
+    /// Somebody who asks for them.
+    #[default]
+    Open,
+    /// Their turn.
+    Queued { gate: Arc<Gate>, ticket: Ticket, by: By },
+    /// Nothing any more.
+    Begun,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The packs of one address.
+    Address,
+    /// All packs of the node.
+    Node,
+}
+
+/// One of a crowd, until it is dropped.
+#[derive(Debug)]
+pub struct Member {
+    crowd: Arc<Crowd>,
+    number: u64,
+}
+
+/// Where a crowd stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Packs that are begun before theirs, as things stand.
+    pub before: usize,
+    /// How many they are.
+    pub members: usize,
+}
+
+// === impl Crowd ===
+
+impl Crowd {
+    /// One more waits.
+    pub fn join(self: &Arc<Self>, requester: Requester) -> Member {
+        let mut state = self.lock();
+        if let Stage::Queued { gate, ticket, by } = &state.stage {
+            gate.join(*ticket, &requester.claim(*by));
+        }
+        let number = state.next;
+        state.next += 1;
+        state.members.insert(number, requester);
+        Member { crowd: Arc::clone(self), number }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) fn claims(&self, by: By) -> Vec<Claim> {
+        self.members.values().map(|requester| requester.claim(by)).collect()
+    }
+
+    /// Who came first of those who are left.
+    pub(super) fn first(&self) -> Option<&Requester> {
+        self.members.values().next()
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    /// Where it stands; `None` once its pack was begun.
+    pub fn place(&self) -> Option<Place> {
+        let state = self.crowd.lock();
+        let Stage::Queued { gate, ticket, by } = &state.stage else { return None };
+        let members = state.members.len();
+        let before = gate.before(*ticket)?;
+        // Behind the line of an address there is that of the node.
+        let further = match by {
+            By::Address => 1,
+            By::Node => 0,
+        };
+        Some(Place { before: before + further, members })
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut state = self.crowd.lock();
+        let Some(requester) = state.members.remove(&self.number) else { return };
+        if let Stage::Queued { gate, ticket, by } = &state.stage {
+            gate.leave(*ticket, &requester.claim(*by));
+        }
+    }
+}
+
+// === impl Requester ===
+
+impl Requester {
+    fn claim(&self, by: By) -> Claim {
+        // The empty key is that of those whose address is not limited.
+        let key = match by {
+            By::Address => self.address.clone().unwrap_or_else(|| Name::new("")),
+            By::Node => Name::new("node"),
+        };
+        Claim { key, client: self.client.clone() }
+    }
+}
