@@ -8,7 +8,7 @@
 //! - all limits move together: by one up without an event, to half with one, within their ranges;
 //! - files are read on a thread of their own, which may hang: whoever does not answer within a
 //!   round has timed out;
-//! - without adaptive limits there are no threads.
+//! - which limits there are is asked anew in each round.
 //!
 //! Never here: what a limit limits.
 
@@ -17,18 +17,17 @@ mod metrics;
 mod rounds;
 mod watch;
 
-pub use self::aimd::Range;
-
-use self::aimd::Machine;
+use self::aimd::{Machine, Movable, Range};
 use self::metrics::Metrics;
 use self::rounds::Rounds;
 use self::watch::Watcher;
 use crate::cgroups::Cgroups;
 use crate::cgroups::own::own_group;
+use crate::limits::{Adjustable, Limits};
 use crate::reactor::children::Children;
 use prometheus::Registry;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Gitaly's interval.
@@ -51,17 +50,6 @@ pub struct AdaptationConfig {
     pub queue_time: Duration,
 }
 
-/// A limit that moves.
-#[derive(Clone)]
-pub struct Adaptive {
-    /// How metrics and logs name it: `perRPC/gitaly.SmartHTTPService/…`, `packObjects`.
-    pub name: String,
-    /// Where it begins, and how far it goes.
-    pub range: Range,
-    /// Told each new value, the first one at once.
-    pub set: Arc<dyn Fn(usize) + Send + Sync>,
-}
-
 /// What the watchers look at.
 #[derive(Debug, Clone)]
 pub struct Watched {
@@ -74,9 +62,9 @@ pub struct Watched {
 /// Moves limits until it is dropped.
 #[derive(Debug)]
 pub struct Adaptation {
+    limits: Limits,
     watched: Watched,
     metrics: Metrics,
-    machine: Arc<Mutex<Machine>>,
     rounds: Mutex<Option<Rounds>>,
 }
 
@@ -96,51 +84,31 @@ impl Default for AdaptationConfig {
     }
 }
 
-// === impl Adaptive ===
-
-impl std::fmt::Debug for Adaptive {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, range, .. } = self;
-        out.debug_struct("Adaptive").field("name", name).field("range", range).finish()
-    }
-}
-
 // === impl Adaptation ===
 
 impl Adaptation {
-    /// Sets every limit to where it begins, and moves it from then on.
+    /// Moves the adaptive ones of `limits` from now on.
     pub fn start(
         config: &AdaptationConfig,
-        limits: Vec<Adaptive>,
+        limits: Limits,
         watched: Watched,
         registry: &Registry,
     ) -> Self {
-        let this = Self {
-            watched,
-            metrics: Metrics::register(registry),
-            machine: Arc::new(Mutex::new(Machine::default())),
-            rounds: Mutex::new(None),
-        };
-        this.reload(config, limits);
+        let metrics = Metrics::register(registry);
+        let this = Self { limits, watched, metrics, rounds: Mutex::new(None) };
+        this.reload(config);
         this
     }
 
-    /// Goes on with other limits and thresholds. A limit that was there before, under its name and
-    /// with its range, stays where it is.
-    pub fn reload(&self, config: &AdaptationConfig, limits: Vec<Adaptive>) {
-        let is_needed = !limits.is_empty();
-        lock(&self.machine).replace(limits, &self.metrics);
-        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        // Dropping the old one first ends its threads.
-        *rounds = None;
-        if is_needed {
-            let watchers = self.watchers(config);
-            let started = Rounds::start(ROUND, watchers, &self.machine, &self.metrics);
-            match started {
-                Ok(started) => *rounds = Some(started),
-                Err(error) => tracing::error!(%error, "adaptive limits stay where they are"),
-            }
-        }
+    /// Goes on with other thresholds. Limits that came or went are noticed by themselves.
+    pub fn reload(&self, config: &AdaptationConfig) {
+        let (limits, machine) = (self.limits.clone(), Machine::new(self.metrics.clone()));
+        let movable = move || limits.adjustable();
+        let started = Rounds::start(ROUND, self.watchers(config), machine, movable);
+        let started = started.inspect_err(|error| {
+            tracing::error!(%error, "adaptive limits stay where they are");
+        });
+        *self.rounds.lock().unwrap_or_else(PoisonError::into_inner) = started.ok();
     }
 
     fn watchers(&self, config: &AdaptationConfig) -> Vec<Watcher> {
@@ -164,6 +132,22 @@ fn pressures(group: Option<&Path>) -> [PathBuf; 3] {
     })
 }
 
-fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
-    machine.lock().unwrap_or_else(PoisonError::into_inner)
+// === impl Adjustable ===
+
+impl Movable for Adjustable {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn range(&self) -> Range {
+        Range { min: self.min, max: self.max }
+    }
+
+    fn current(&self) -> usize {
+        self.current()
+    }
+
+    fn set(&self, limit: usize) {
+        self.set_limit(limit);
+    }
 }

@@ -13,6 +13,7 @@ use self::runtime_dir::RuntimeDir;
 use crate::config::Config;
 use crate::gitlab::{self, Client};
 use crate::hooks::{Hooks, HooksConfig};
+use crate::limits::{Limits, LimitsConfig};
 use crate::reactor::Reactors;
 use crate::reactor::accept;
 use crate::reactor::children::Children;
@@ -134,7 +135,8 @@ impl Node {
             },
         };
         let workers = Workers::start(config.runtime.workers, &registry)?;
-        let offspring = Offspring::start(&config, &found.version, Vec::new(), &registry)?;
+        let limits = Limits::new(&LimitsConfig::protective(config.runtime.workers), &registry);
+        let offspring = Offspring::start(&config, &found.version, limits, &registry)?;
         let children = offspring.children.clone();
         let rings = Rings::start(config.runtime.io_uring, &registry)?;
         let environment = environment(config.git.config.clone());

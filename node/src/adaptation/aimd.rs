@@ -3,25 +3,29 @@
 //! Always true: every limit is within its range; one round moves each limit once, however many
 //! watchers saw something.
 
-use super::Adaptive;
 use super::metrics::Metrics;
 use super::watch::Event;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Rounds without an answer after which a watcher counts as one that saw something.
 const TIMEOUTS_MAX: u32 = 5;
 /// A limit becomes this part of itself, rounded down.
 const DECREASE: usize = 2;
 
-/// Where a limit begins and how far it goes: `min <= initial <= max`.
+/// How far a limit goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    /// At the start.
-    pub initial: usize,
-    /// It never falls below.
-    pub min: usize,
-    /// It never rises above.
-    pub max: usize,
+pub(super) struct Range {
+    pub(super) min: usize,
+    pub(super) max: usize,
+}
+
+/// A limit that is moved.
+pub(super) trait Movable {
+    /// How metrics and logs name it.
+    fn name(&self) -> &str;
+    fn range(&self) -> Range;
+    fn current(&self) -> usize;
+    fn set(&self, limit: usize);
 }
 
 /// What a watcher had to say in one round.
@@ -34,39 +38,36 @@ pub(super) enum Poll {
     TimedOut,
 }
 
-/// The limits and where they are.
-#[derive(Debug, Default)]
+/// What is known from one round to the next.
+#[derive(Debug)]
 pub(super) struct Machine {
-    limits: Vec<(Adaptive, usize)>,
+    metrics: Metrics,
     timeouts: HashMap<&'static str, u32>,
+    /// Names of the limits that have a series.
+    shown: BTreeSet<String>,
 }
 
 // === impl Machine ===
 
 impl Machine {
-    /// Takes other limits; those that stay the same keep their value.
-    pub(super) fn replace(&mut self, limits: Vec<Adaptive>, metrics: &Metrics) {
-        let before = std::mem::take(&mut self.limits);
-        for (gone, _) in &before {
-            metrics.forget(&gone.name);
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self { metrics, timeouts: HashMap::new(), shown: BTreeSet::new() }
+    }
+
+    /// Tells where the limits are; those that are gone are told no more.
+    pub(super) fn show(&mut self, limits: &[impl Movable]) {
+        let now: BTreeSet<String> = limits.iter().map(|limit| limit.name().to_owned()).collect();
+        for gone in self.shown.difference(&now) {
+            self.metrics.forget(gone);
         }
         for limit in limits {
-            let same =
-                |(old, _): &&(Adaptive, usize)| old.name == limit.name && old.range == limit.range;
-            let kept = before.iter().find(same).map(|(_, current)| *current);
-            let current = kept.unwrap_or(limit.range.initial);
-            (limit.set)(current);
-            metrics.current(&limit.name, current);
-            self.limits.push((limit, current));
+            self.metrics.current(limit.name(), limit.current());
         }
+        self.shown = now;
     }
 
     /// One round: the event that counts, the last one that was seen.
-    pub(super) fn judge(
-        &mut self,
-        polls: Vec<(&'static str, Poll)>,
-        metrics: &Metrics,
-    ) -> Option<Event> {
+    pub(super) fn judge(&mut self, polls: Vec<(&'static str, Poll)>) -> Option<Event> {
         let mut last = None;
         for (watcher, poll) in polls {
             let timeouts = self.timeouts.entry(watcher).or_default();
@@ -80,12 +81,12 @@ impl Machine {
                     Some(event)
                 }
                 Poll::Failed(error) => {
-                    metrics.failed(watcher);
+                    self.metrics.failed(watcher);
                     tracing::error!(watcher, error, "poll from resource watcher failed");
                     None
                 }
                 Poll::TimedOut => {
-                    metrics.failed(watcher);
+                    self.metrics.failed(watcher);
                     tracing::error!(watcher, "poll from resource watcher timed out");
                     *timeouts += 1;
                     (*timeouts >= TIMEOUTS_MAX).then(|| {
@@ -96,7 +97,7 @@ impl Machine {
                 }
             };
             if let Some(event) = &seen {
-                metrics.backed_off(event.watcher);
+                self.metrics.backed_off(event.watcher);
             }
             last = seen.or(last);
         }
@@ -104,15 +105,14 @@ impl Machine {
     }
 
     /// Moves every limit, down if there was an event.
-    pub(super) fn calibrate(&mut self, event: Option<&Event>, metrics: &Metrics) {
-        for (limit, current) in &mut self.limits {
-            let Range { min, max, .. } = limit.range;
-            let (previous_limit, name) = (*current, limit.name.as_str());
-            *current = match event {
+    pub(super) fn calibrate(&mut self, event: Option<&Event>, limits: &[impl Movable]) {
+        for limit in limits {
+            let (previous_limit, name) = (limit.current(), limit.name());
+            let Range { min, max } = limit.range();
+            let new_limit = match event {
                 None => (previous_limit + 1).min(max),
                 Some(_) => (previous_limit / DECREASE).max(min),
             };
-            let new_limit = *current;
             match event {
                 None => {
                     tracing::debug!(
@@ -125,18 +125,50 @@ impl Machine {
                 Some(event) => event.tell(name, previous_limit, new_limit),
             }
             if new_limit != previous_limit {
-                (limit.set)(new_limit);
+                limit.set(new_limit);
             }
-            metrics.current(name, new_limit);
         }
+        self.show(limits);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use prometheus::Registry;
     use std::sync::{Arc, Mutex};
+
+    /// A limit whose values are remembered.
+    #[derive(Debug, Clone)]
+    pub(in crate::adaptation) struct Told {
+        pub(in crate::adaptation) name: &'static str,
+        pub(in crate::adaptation) range: Range,
+        pub(in crate::adaptation) values: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Told {
+        pub(in crate::adaptation) fn new(name: &'static str, initial: usize, range: Range) -> Self {
+            Self { name, range, values: Arc::new(Mutex::new(vec![initial])) }
+        }
+    }
+
+    impl Movable for Told {
+        fn name(&self) -> &str {
+            self.name
+        }
+
+        fn range(&self) -> Range {
+            self.range
+        }
+
+        fn current(&self) -> usize {
+            *self.values.lock().unwrap().last().unwrap()
+        }
+
+        fn set(&self, limit: usize) {
+            self.values.lock().unwrap().push(limit);
+        }
+    }
 
     fn event() -> Poll {
         Poll::Pressed(Event { watcher: "W", reason: "why".to_owned(), stats: Vec::new() })
@@ -144,19 +176,9 @@ mod tests {
 
     /// A round is a letter: `.` calm, `!` pressed, `e` failed, `t` timed out, `2` two watchers
     /// pressed, `m` one pressed and one calm. Expected are the values after each.
-    fn check(range: (usize, usize, usize), rounds: &str, expected: &[usize]) {
-        let metrics = Metrics::register(&Registry::new());
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let hear = Arc::clone(&told);
-        let (min, initial, max) = range;
-        let limit = Adaptive {
-            name: "one".to_owned(),
-            range: Range { initial, min, max },
-            set: Arc::new(move |value| hear.lock().unwrap().push(value)),
-        };
-        let mut machine = Machine::default();
-        machine.replace(vec![limit], &metrics);
-        assert_eq!(told.lock().unwrap().as_slice(), [initial]);
+    fn check((min, initial, max): (usize, usize, usize), rounds: &str, expected: &[usize]) {
+        let limit = Told::new("one", initial, Range { min, max });
+        let mut machine = Machine::new(Metrics::register(&Registry::new()));
         let mut values = Vec::new();
         for round in rounds.chars() {
             let polls = match round {
@@ -167,15 +189,15 @@ mod tests {
                 '2' => vec![("W", event()), ("V", event())],
                 _ => vec![("W", event()), ("V", Poll::Calm)],
             };
-            let event = machine.judge(polls, &metrics);
-            machine.calibrate(event.as_ref(), &metrics);
-            values.push(machine.limits[0].1);
+            let event = machine.judge(polls);
+            machine.calibrate(event.as_ref(), std::slice::from_ref(&limit));
+            values.push(limit.current());
         }
-        assert_eq!(values, expected, "{range:?} {rounds}");
+        assert_eq!(values, expected, "{min} {initial} {max} {rounds}");
         let mut changes = vec![initial];
         changes.extend(values);
         changes.dedup();
-        assert_eq!(*told.lock().unwrap(), changes, "only changes are told");
+        assert_eq!(*limit.values.lock().unwrap(), changes, "only changes are told");
     }
 
     #[test]
@@ -195,24 +217,20 @@ mod tests {
     }
 
     #[test]
-    fn limits_move_together_and_a_reload_keeps_them() {
-        let metrics = Metrics::register(&Registry::new());
-        let limit = |name: &str, max| Adaptive {
-            name: name.to_owned(),
-            range: Range { initial: 10, min: 1, max },
-            set: Arc::new(|_| {}),
-        };
-        let mut machine = Machine::default();
-        machine.replace(vec![limit("a", 20), limit("b", 10)], &metrics);
-        let values = |machine: &Machine| -> Vec<usize> {
-            machine.limits.iter().map(|(_, current)| *current).collect()
-        };
-        machine.calibrate(None, &metrics);
-        assert_eq!(values(&machine), [11, 10]);
-        let event = machine.judge(vec![("W", event())], &metrics);
-        machine.calibrate(event.as_ref(), &metrics);
-        assert_eq!(values(&machine), [5, 5]);
-        machine.replace(vec![limit("b", 10), limit("a", 30), limit("c", 20)], &metrics);
-        assert_eq!(values(&machine), [5, 10, 10], "the range of a is another one");
+    fn limits_move_together_and_come_and_go() {
+        let registry = Registry::new();
+        let mut machine = Machine::new(Metrics::register(&registry));
+        let limit = |name, max| Told::new(name, 10, Range { min: 1, max });
+        let limits = [limit("a", 20), limit("b", 10)];
+        let values = || limits.each_ref().map(Movable::current);
+        machine.calibrate(None, &limits);
+        assert_eq!(values(), [11, 10]);
+        let event = machine.judge(vec![("W", event())]);
+        machine.calibrate(event.as_ref(), &limits);
+        assert_eq!(values(), [5, 5]);
+        machine.calibrate(None, &limits[1..]);
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert!(text.contains("current_limit{limit=\"b\"} 6"), "{text}");
+        assert!(!text.contains("limit=\"a\""), "{text}");
     }
 }

@@ -3,13 +3,10 @@
 //! Always true: dropping a [`Rounds`] ends its threads, one that hangs in the kernel as soon as it
 //! hangs no more; at most one question is on its way to the reading thread.
 
-use super::aimd::{Machine, Poll};
-use super::lock;
-use super::metrics::Metrics;
+use super::aimd::{Machine, Movable, Poll};
 use super::watch::{Reading, Source, Watcher};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Runs until dropped.
@@ -40,11 +37,11 @@ struct State {
 
 impl Rounds {
     /// Starts both threads; a round begins every `every`, the first one after as long.
-    pub(super) fn start(
+    pub(super) fn start<M: Movable>(
         every: Duration,
         watchers: Vec<Watcher>,
-        machine: &Arc<Mutex<Machine>>,
-        metrics: &Metrics,
+        mut machine: Machine,
+        limits: impl Fn() -> Vec<M> + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let (questions, asked) = sync_channel::<u64>(1);
@@ -55,14 +52,12 @@ impl Rounds {
             .spawn(move || read(&sources, &asked, &answering))?;
         let last = vec![None; watchers.len()];
         let mut state = State { watchers, last, questions, answers, round: 0 };
-        let (machine, metrics) = (Arc::clone(machine), metrics.clone());
         std::thread::Builder::new().name("adapt".to_owned()).spawn(move || {
+            machine.show(&limits());
             // Closed: dropped.
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                let polls = state.poll(every);
-                let mut machine = lock(&machine);
-                let event = machine.judge(polls, &metrics);
-                machine.calibrate(event.as_ref(), &metrics);
+                let event = machine.judge(state.poll(every));
+                machine.calibrate(event.as_ref(), &limits());
             }
         })?;
         Ok(Self { _stop: stop })

@@ -229,6 +229,4 @@ impl Event {
 }
 
 #[cfg(test)]
-
-#[cfg(test)]
 mod tests;

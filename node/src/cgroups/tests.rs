@@ -1,6 +1,8 @@
 //! Names, limits and figures by tables; the rest in a directory, and in a real cgroup2 where this
 //! machine lets us.
 
+#![expect(clippy::disallowed_methods, reason = "no reactor runs in these tests")]
+
 use super::hierarchy::{Hierarchy, limits};
 use super::stats::{Pressure, Stall, parse_cpu, parse_events, parse_memory, parse_pressure};
 use super::*;
@@ -140,7 +142,6 @@ fn a_process_in_a_real_group() {
     // Not every hierarchy has the controllers: a limit that cannot be set stops nothing.
     let registry = Registry::new();
     let cgroups = Cgroups::start(&config, &registry).expect("the directory was made");
-    #[expect(clippy::disallowed_methods, reason = "no reactor runs in this test")]
     let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let path = cgroups.place(Pid::from_child(&child), Some("default/a.git")).unwrap();
     let group = fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();

@@ -1,8 +1,9 @@
 //! What belongs to children: their budget, their cgroups, and limits that follow how they fare.
 
-use crate::adaptation::{Adaptation, Adaptive, Watched};
+use crate::adaptation::{Adaptation, Watched};
 use crate::cgroups::Cgroups;
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::reactor::children::{Children, Standing};
 use prometheus::Registry;
 use std::io;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 pub(super) struct Offspring {
     pub(super) children: Children,
     cgroups: Option<Arc<Cgroups>>,
-    adaptation: Adaptation,
+    _adaptation: Adaptation,
 }
 
 // === impl Offspring ===
@@ -22,7 +23,7 @@ impl Offspring {
     pub(super) fn start(
         config: &Config,
         git_version: &str,
-        limits: Vec<Adaptive>,
+        limits: Limits,
         registry: &Registry,
     ) -> io::Result<Self> {
         let cgroups = Cgroups::start(&config.cgroups, registry);
@@ -30,12 +31,7 @@ impl Offspring {
         let children = Children::start(config.runtime.children, standing, git_version, registry)?;
         let watched = Watched { cgroups: cgroups.clone(), children: children.clone() };
         let adaptation = Adaptation::start(&config.adaptation, limits, watched, registry);
-        Ok(Self { children, cgroups, adaptation })
-    }
-
-    /// Goes on with other limits.
-    pub(super) fn reload(&self, config: &Config, limits: Vec<Adaptive>) {
-        self.adaptation.reload(&config.adaptation, limits);
+        Ok(Self { children, cgroups, _adaptation: adaptation })
     }
 
     /// Waits until no child is left, and removes their cgroups.

@@ -1,10 +1,15 @@
 //! Real threads over files, with short rounds.
 
+#![expect(clippy::disallowed_methods, reason = "no reactor runs in these tests")]
+
 use super::*;
-use crate::adaptation::{Adaptive, Range};
+use crate::adaptation::Range;
+use crate::adaptation::aimd::tests::Told;
+use crate::adaptation::metrics::Metrics;
 use prometheus::Registry;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 const ROUND: Duration = Duration::from_millis(20);
 
@@ -17,23 +22,15 @@ struct Scene {
 /// Watches the memory of the group in `folder`, and moves one limit from 8 between 2 and 12.
 fn start(folder: &Path) -> Scene {
     let registry = Registry::new();
-    let metrics = Metrics::register(&registry);
-    let values = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&values);
-    let limit = Adaptive {
-        name: "packObjects".to_owned(),
-        range: Range { initial: 8, min: 2, max: 12 },
-        set: Arc::new(move |value| told.lock().unwrap().push(value)),
-    };
-    let machine = Arc::new(Mutex::new(Machine::default()));
-    lock(&machine).replace(vec![limit], &metrics);
+    let machine = Machine::new(Metrics::register(&registry));
+    let limit = Told::new("packObjects", 8, Range { min: 2, max: 12 });
+    let values = Arc::clone(&limit.values);
     let watchers = vec![Watcher::of_memory(PathBuf::from(folder), 0.9)];
-    let rounds = Rounds::start(ROUND, watchers, &machine, &metrics).unwrap();
+    let rounds = Rounds::start(ROUND, watchers, machine, move || vec![limit.clone()]).unwrap();
     Scene { values, registry, _rounds: rounds }
 }
 
 /// The values so far, once they end like this; after 10 s it is a failure.
-#[expect(clippy::disallowed_methods, reason = "no reactor runs in this test")]
 fn wait_for(scene: &Scene, end: &[usize]) {
     let began = Instant::now();
     while !scene.values.lock().unwrap().ends_with(end) {
