@@ -22,10 +22,13 @@ LOAD ?=
 SEEDS ?= 1000000
 FIRST_SEED ?= 0
 
+# How long `make soak` loads a node.
+MINUTES ?= 60
+
 # How often `make crash` kills a node under pushes and updates of refs.
 CRASHES ?= 500
 
-.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash prepare node
+.PHONY: demo test bench runtimes git-suite perf load soak real-repos simulate crash prepare node
 
 demo: prepare
 	@$(CARGO) build --release --locked --quiet -p gitring-node
@@ -52,6 +55,9 @@ perf: node
 load: prepare
 	@test -n "$(LOAD)" || { echo "usage: make load LOAD='--address tcp://host:port --repository a.git'"; exit 2; }
 	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin load -- $(LOAD)
+
+soak: node
+	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin soak -- --minutes $(MINUTES)
 
 real-repos: node
 	@test -n "$(REPOS)" || { echo "usage: make real-repos REPOS='/path/a.git /path/b.git'"; exit 2; }

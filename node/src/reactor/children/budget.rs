@@ -219,19 +219,20 @@ impl<W> Ledger<W> {
         let share = seat.lane.share();
         let (questions, _) = self.taken(Share::Questions);
         let (transfers, _) = self.taken(Share::Transfers);
-        let firsts = transfers + self.lane(Lane::Questions).running;
+        let firsts = self.lane(Lane::Questions).running;
+        let for_firsts = most - self.budget.further();
+        let for_one_share = for_firsts - self.budget.reserved();
         let is_left = questions + transfers < most;
         let has_place = match seat.lane {
             Lane::Further => true,
-            Lane::Questions => questions < most - self.budget.reserved(),
-            Lane::Transfers => transfers < most - self.budget.reserved(),
+            Lane::Questions => firsts < for_one_share && firsts + transfers < for_firsts,
+            Lane::Transfers => transfers < for_one_share && firsts + transfers < for_firsts,
         };
-        let leaves_further = seat.lane == Lane::Further || firsts < most - self.budget.further();
         let (_, taken) = self.taken(share);
         // A further child ends a call, and with it the memory of the first one.
         let has_memory = seat.lane == Lane::Further
             || taken + seat.memory_bytes <= self.budget.memory_bytes_of(share);
-        is_left && has_place && leaves_further && has_memory
+        is_left && has_place && has_memory
     }
 
     fn take(&mut self, seat: Seat) {

@@ -51,15 +51,15 @@ fn check(children_max: usize, steps: &str, expected: &str) {
 #[test]
 fn who_is_served_and_who_waits() {
     // One child: whoever comes first.
-    check(1, "qtf 0 1 2", "021");
+    check(1, "qtf 0 2 1", "021");
     // Of two, one for each share; a further question takes what is free.
     check(2, "ttq 0 1", "021");
     check(2, "qf", "01");
-    // Of four, transfers leave one, first questions leave one, and both one for further ones.
-    check(4, "tttt q f 0", "01253");
-    check(4, "qqqq t f 0", "01253");
+    // Of four, one is for further questions, and one for whichever share the other two are not.
+    check(4, "ttt q f 0", "01342");
+    check(4, "qqq t f 0", "01342");
     // Turn by turn between the shares, in order within each.
-    check(4, "ttt qq tt 0 1 2", "012354");
+    check(4, "ttq tqtq 0 1 2 3", "0124365");
     // Memory is counted: the second large one waits, and small ones do not pass it.
     check(9, "TTt q 0", "0312");
     // What is larger than everything waits until it is alone, and then runs.
