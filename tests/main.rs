@@ -15,6 +15,7 @@ mod drain;
 mod fetch;
 mod gitaly;
 mod hostile;
+mod limits;
 mod pack_cache;
 mod protocol;
 mod push;

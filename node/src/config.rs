@@ -11,6 +11,7 @@ mod adaptation;
 mod cgroups;
 mod gitlab;
 mod keys;
+mod limits;
 mod pack_cache;
 
 use self::keys::Standing;
@@ -18,6 +19,7 @@ use crate::adaptation::AdaptationConfig;
 use crate::cgroups::CgroupsConfig;
 use crate::gitlab::GitlabConfig;
 use crate::hooks::HooksConfig;
+use crate::limits::LimitsConfig;
 use crate::pack_cache::PackCacheConfig;
 use crate::reactor::RuntimeConfig;
 use crate::reactor::children::Budget;
@@ -92,6 +94,8 @@ pub struct Config {
     pub pushes: push::Limits,
     /// `[pack_objects_cache]`.
     pub pack_cache: PackCacheConfig,
+    /// Who may do how much at once.
+    pub limits: LimitsConfig,
     /// Keys that Gitaly uses and we do not.
     pub unused_keys: Vec<String>,
     /// Keys that nobody knows.
@@ -145,6 +149,7 @@ impl Config {
             adaptation: adaptation::read(&root)?,
             pushes: pushes(&root)?,
             pack_cache,
+            limits: limits::read(&root)?,
             unused_keys,
             unknown_keys,
         };

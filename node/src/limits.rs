@@ -15,6 +15,7 @@
 
 mod buckets;
 mod claim;
+mod costs;
 mod crowd;
 mod drain;
 mod gate;
@@ -23,17 +24,22 @@ mod limiter;
 mod methods;
 mod metrics;
 mod packs;
+mod permit;
+mod requester;
 mod settings;
 mod turns;
 
 pub use self::buckets::Rate;
 pub use self::claim::{Claim, Name, Reason, Refusal};
-pub use self::crowd::{Crowd, Member, Place, Requester};
+pub use self::costs::Work;
+pub use self::crowd::{Crowd, Member, Place};
 pub use self::gate::Load;
 pub use self::gates::{Adjustable, Queue};
 pub use self::limiter::ClientLoad;
 pub use self::methods::{Admission, Caller, MethodLimit, Passage, Rejection, repository_key};
-pub use self::packs::{IDLE_MAX, PackLimits, PackPermit, PackTurn};
+pub use self::packs::{PackLimits, PackTurn};
+pub use self::permit::PackPermit;
+pub use self::requester::{Known, Requester};
 pub use self::settings::{
     BUILDING_QUEUE_DEFAULT, BUILDING_WAIT_DEFAULT, Concurrency, Limit, LimitsConfig,
     MethodConcurrency, MethodRate, PACKS_OF_ADDRESS_DEFAULT, PACKS_QUEUE_OF_ADDRESS_DEFAULT,
@@ -55,8 +61,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const TOP_CLIENTS: usize = 10;
 /// What Gitaly calls the limit of packs of an address.
 const PACKS: &str = "packObjects";
-/// And ours, of the node.
+/// And ours, of the node, and of packs that are quickly built.
 const BUILDING: &str = "packBuilding";
+const QUICK: &str = "packBuildingQuick";
 
 /// All limits of a process. Cloning shares them.
 #[derive(Debug, Clone)]
@@ -94,7 +101,10 @@ impl Limits {
         let shared = &self.0;
         // Held throughout: of two changes at once one comes after the other.
         let mut buckets = shared.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut wanted = vec![(BUILDING.to_owned(), config.building)];
+        let mut wanted = vec![
+            (BUILDING.to_owned(), config.building),
+            (QUICK.to_owned(), config.building.for_quick_packs()),
+        ];
         let mut want = |name: String, concurrency: Option<Concurrency>| {
             concurrency.map(|concurrency| {
                 wanted.push((name, concurrency));
@@ -115,8 +125,9 @@ impl Limits {
             .collect();
         let set = shared.gates.set(&wanted);
         let gate = |at: Option<usize>| -> Option<Arc<Gate>> { set.get(at?).cloned() };
-        let (node, address, anonymous) = (gate(Some(0)), gate(packs), gate(anonymous));
-        shared.packs.set(Lines { address, anonymous, node });
+        let (node, quick) = (gate(Some(0)), gate(Some(1)));
+        let (address, anonymous) = (gate(packs), gate(anonymous));
+        shared.packs.set(Lines { address, anonymous, node, quick });
         let gates: Vec<_> =
             tables.into_iter().map(|(named, nameless)| (gate(named), gate(nameless))).collect();
         let parts = Parts { metrics: &shared.metrics, gates: &gates, buckets: &mut buckets };

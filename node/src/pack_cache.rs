@@ -26,6 +26,7 @@ use self::building::Buildings;
 use self::disk::CacheDisk;
 use self::metrics::Metrics;
 use self::productions::Productions;
+use crate::limits::{Member, PackLimits, PackTurn, Place, Refusal, Requester, Work};
 use bytes::Bytes;
 use gitring_streamcache::{Cache, Fetch, Index, Lead, Reader, WriteError};
 use prometheus::Registry;
@@ -33,12 +34,14 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The packs of a process: what its reactors share.
 #[derive(Clone)]
 pub struct SharedPacks {
     index: Arc<Index<CacheDisk>>,
     buildings: Buildings,
+    limits: PackLimits,
     metrics: Metrics,
     /// Whether a reactor keeps house already.
     kept: Arc<AtomicBool>,
@@ -49,6 +52,7 @@ pub struct SharedPacks {
 pub struct Packs {
     cache: Cache<CacheDisk>,
     buildings: Buildings,
+    limits: PackLimits,
     metrics: Metrics,
     productions: Rc<Productions>,
 }
@@ -73,6 +77,15 @@ pub struct Named {
     pub request: String,
 }
 
+/// Who asks for a pack, and what it takes to make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// Who takes turns with others.
+    pub requester: Requester,
+    /// What it is likely to cost.
+    pub work: Work,
+}
+
 /// A pack on its way to one client.
 pub struct Stream {
     reader: Reader<CacheDisk>,
@@ -82,7 +95,20 @@ pub struct Stream {
     pub role: Role,
     /// `None`: nobody else can read it.
     named: Option<Named>,
+    /// Among those who wait for it to be begun.
+    member: Option<Member>,
     metrics: Metrics,
+}
+
+/// Why there is no stream.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// Too many are being made.
+    #[error(transparent)]
+    Cache(#[from] FetchError),
+    /// It would have to be made, and that is refused.
+    #[error(transparent)]
+    Limited(#[from] Refusal),
 }
 
 /// The side of a stream that makes it.
@@ -96,13 +122,13 @@ pub struct Producer {
 
 impl SharedPacks {
     /// The cache of a node. Nothing is touched before a reactor keeps house.
-    pub fn new(config: &PackCacheConfig, registry: &Registry) -> Self {
+    pub fn new(config: &PackCacheConfig, limits: PackLimits, registry: &Registry) -> Self {
         let metrics = Metrics::register(registry, config);
         let observer = Arc::new(metrics.clone());
         let index = Index::new(config.directory.clone(), config.limits(), observer);
         let index = Arc::new(index);
         metrics.watch(registry, &index);
-        Self::around(index, metrics, false)
+        Self::around(index, limits, metrics, false)
     }
 
     /// For a process that serves one client: every pack lives in memory and is gone with it.
@@ -110,12 +136,17 @@ impl SharedPacks {
         let config = PackCacheConfig::in_memory();
         let metrics = Metrics::register(registry, &config);
         let index = Index::in_memory(config.limits(), Arc::new(metrics.clone()));
-        Self::around(Arc::new(index), metrics, true)
+        Self::around(Arc::new(index), PackLimits::none(), metrics, true)
     }
 
-    fn around(index: Arc<Index<CacheDisk>>, metrics: Metrics, is_kept: bool) -> Self {
+    fn around(
+        index: Arc<Index<CacheDisk>>,
+        limits: PackLimits,
+        metrics: Metrics,
+        is_kept: bool,
+    ) -> Self {
         let kept = Arc::new(AtomicBool::new(is_kept));
-        Self { index, buildings: Buildings::default(), metrics, kept }
+        Self { index, buildings: Buildings::default(), limits, metrics, kept }
     }
 
     /// The way of the reactor that calls; the first one keeps house.
@@ -127,64 +158,95 @@ impl SharedPacks {
             productions.keep(async move { house.keep_house().await });
         }
         let (buildings, metrics) = (self.buildings.clone(), self.metrics.clone());
-        Packs { cache, buildings, metrics, productions }
+        Packs { cache, buildings, limits: self.limits.clone(), metrics, productions }
     }
 }
 
 // === impl Packs ===
 
 impl Packs {
-    /// The pack named `key`. If nobody makes it, `produce` does, as a task of this reactor.
+    /// The pack named `key`. If nobody makes it, `produce` does, as a task of this reactor, once it
+    /// is its turn.
     ///
     /// # Errors
-    /// Where too many are being made.
+    /// Where too many are being made, or wait for it.
     pub async fn fetch<P: Future<Output = ()> + 'static>(
         &self,
         named: Named,
+        demand: Demand,
         note: impl FnOnce() -> Note,
-        produce: impl FnOnce(Producer) -> P,
-    ) -> Result<Stream, FetchError> {
-        let (reader, building, role) = match self.cache.fetch(named.key, note).await? {
-            Fetch::Hit(reader) => (reader, Arc::default(), Role::Hit),
-            Fetch::Join(reader) => (reader, self.buildings.find(&named.key), Role::Join),
+        produce: impl FnOnce(Producer, PackTurn) -> P,
+    ) -> Result<Stream, LookupError> {
+        let Demand { requester, work } = demand;
+        let (reader, building, role, member) = match self.cache.fetch(named.key, note).await? {
+            Fetch::Hit(reader) => (reader, Arc::default(), Role::Hit, None),
+            Fetch::Join(reader) => {
+                let building = self.buildings.find(&named.key);
+                let member = building.crowd.join(requester);
+                (reader, building, Role::Join, Some(member))
+            }
             Fetch::Lead(lead, reader) => {
                 let (building, site) = self.buildings.begin(named.key);
-                self.begin(lead, &building, site, produce);
-                (reader, building, Role::Lead)
+                let member = building.crowd.join(requester);
+                self.begin(lead, (&building, site), work, produce)?;
+                (reader, building, Role::Lead, Some(member))
             }
         };
         let (named, metrics) = (Some(named), self.metrics.clone());
-        Ok(Stream { reader, building, role, named, metrics })
+        Ok(Stream { reader, building, role, named, member, metrics })
     }
 
     /// A pack that nobody else may read.
     ///
     /// # Errors
-    /// Where too many are being made.
+    /// As [`Self::fetch`].
     pub async fn alone<P: Future<Output = ()> + 'static>(
         &self,
-        produce: impl FnOnce(Producer) -> P,
-    ) -> Result<Stream, FetchError> {
+        demand: Demand,
+        produce: impl FnOnce(Producer, PackTurn) -> P,
+    ) -> Result<Stream, LookupError> {
+        let Demand { requester, work } = demand;
         let (lead, reader) = self.cache.alone().await?;
-        let building = Arc::default();
-        self.begin(lead, &building, (), produce);
+        let building = Arc::<Building>::default();
+        let member = Some(building.crowd.join(requester));
+        self.begin(lead, (&building, ()), work, produce)?;
         let (role, named, metrics) = (Role::Lead, None, self.metrics.clone());
-        Ok(Stream { reader, building, role, named, metrics })
+        Ok(Stream { reader, building, role, named, member, metrics })
+    }
+
+    /// For how long this one may wait until its pack is begun; `None`: as long as it likes.
+    pub fn patience(&self, requester: &Requester) -> Option<Duration> {
+        self.limits.patience(requester)
+    }
+
+    /// This one has waited for too long.
+    pub fn too_late(&self, requester: &Requester) -> Refusal {
+        self.limits.too_late(requester)
     }
 
     /// Begins the task that makes a pack; `site` is held until it ends.
     fn begin<P: Future<Output = ()> + 'static>(
         &self,
         lead: Lead<CacheDisk>,
-        building: &Arc<Building>,
-        site: impl Sized + 'static,
-        produce: impl FnOnce(Producer) -> P,
-    ) {
-        let producing = produce(Producer { lead, building: Arc::clone(building) });
+        (building, site): (&Arc<Building>, impl Sized + 'static),
+        work: Work,
+        produce: impl FnOnce(Producer, PackTurn) -> P,
+    ) -> Result<(), Refusal> {
+        let turn = self.limits.queue(&building.crowd, work);
+        let producer = Producer { lead, building: Arc::clone(building) };
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(refusal) => {
+                producer.fail(BuildError::Limited(refusal));
+                return Err(refusal);
+            }
+        };
+        let producing = produce(producer, turn);
         self.productions.begin(async move {
             producing.await;
             drop(site);
         });
+        Ok(())
     }
 
     /// Returns once nothing is made any more.
@@ -210,6 +272,11 @@ impl Stream {
     /// Those who read the same pack now, this one included.
     pub fn readers(&self) -> usize {
         self.reader.readers()
+    }
+
+    /// Where it stands among those that wait to be begun; `None` once it was.
+    pub fn place(&self) -> Option<Place> {
+        self.member.as_ref().and_then(Member::place)
     }
 
     /// The name of what is read, if it has one.

@@ -25,6 +25,7 @@ pub mod votes;
 pub mod wire;
 
 use crate::hooks::Hooks;
+use crate::limits::Limits;
 use crate::pack_cache::Packs;
 use crate::reactor::children::Children;
 use crate::reactor::workers::Workers;
@@ -54,6 +55,8 @@ pub struct Services {
     pub buffers: Buffers,
     /// Packs that are there already, or being made.
     pub packs: Packs,
+    /// Who may do how much at once.
+    pub limits: Limits,
     /// What one push may take.
     pub pushes: push::Limits,
     /// Pushes that go on whether or not their clients wait.

@@ -13,7 +13,7 @@ use self::runtime_dir::RuntimeDir;
 use crate::config::Config;
 use crate::gitlab::{self, Client};
 use crate::hooks::{Hooks, HooksConfig};
-use crate::limits::{Limits, LimitsConfig};
+use crate::limits::Limits;
 use crate::reactor::Reactors;
 use crate::reactor::accept;
 use crate::reactor::children::Children;
@@ -74,6 +74,7 @@ pub struct Node {
     metrics_address: Option<SocketAddr>,
     repositories: Repositories,
     offspring: Offspring,
+    limits: Limits,
     grace: Duration,
     _runtime_dir: RuntimeDir,
 }
@@ -135,9 +136,8 @@ impl Node {
             },
         };
         let workers = Workers::start(config.runtime.workers, &registry)?;
-        let limits = Limits::new(&LimitsConfig::protective(config.runtime.workers), &registry);
-        let offspring = Offspring::start(&config, &found.version, limits, &registry)?;
-        let children = offspring.children.clone();
+        let limits = Limits::new(&config.limits, &registry);
+        let offspring = Offspring::start(&config, &found.version, limits.clone(), &registry)?;
         let rings = Rings::start(config.runtime.io_uring, &registry)?;
         let environment = environment(config.git.config.clone());
         config.storages.identify();
@@ -150,15 +150,16 @@ impl Node {
         );
         let metrics = FetchMetrics::register(&registry);
         let gitlab = config.gitlab.as_ref().map(|gitlab| Client::new(gitlab, &registry));
-        let pools = Pools { workers, writing, children: children.clone() };
+        let pools = Pools { workers, writing, children: offspring.children.clone() };
         let hooks = pools.hooks(config.hooks.clone(), gitlab.transpose()?, &git.program);
-        let services = services(pools, git, (hooks, metrics.clone()), config.pushes);
+        let shared = (hooks, metrics.clone(), limits.clone());
+        let services = services(pools, git, shared, config.pushes);
         let (control, drain) = drain::channel();
         let Listening { listeners, gateway, gitaly } = Listening::start(&config)?;
         if config.gitaly.auth.secret.is_none() && gitaly.is_some_and(|at| !at.ip().is_loopback()) {
             tracing::warn!("no auth.token: whoever reaches listen_addr may change repositories");
         }
-        let services = (&metrics, services);
+        let services = (&metrics, services, &limits);
         let blueprint = Blueprint::new(&config, repositories.clone(), services, &registry);
         let build = move |ring| blueprint.build(ring);
         let from = (&rings, &registry);
@@ -189,6 +190,7 @@ impl Node {
             metrics_address,
             repositories,
             offspring,
+            limits,
             grace,
             _runtime_dir: runtime_dir,
         })
@@ -202,6 +204,11 @@ impl Node {
     /// Where Gitaly's protocol is served over TCP, if it is.
     pub fn gitaly_address(&self) -> Option<SocketAddr> {
         self.gitaly
+    }
+
+    /// Who may do how much at once; it may be changed while the node serves.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Where `/metrics` is, if anywhere.
@@ -248,7 +255,7 @@ impl Pools {
 fn services(
     pools: Pools,
     git: Git,
-    (hooks, metrics): (Hooks, FetchMetrics),
+    (hooks, metrics, limits): (Hooks, FetchMetrics, Limits),
     pushes: push::Limits,
 ) -> MakeServices {
     let (git, buffers) = (Arc::new(git), Buffers::default());
@@ -261,6 +268,7 @@ fn services(
         git: Arc::clone(&git),
         hooks: hooks.clone(),
         metrics: metrics.clone(),
+        limits: limits.clone(),
         buffers: buffers.clone(),
         packs,
         agent: rpc::agent(),

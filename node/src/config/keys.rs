@@ -30,7 +30,7 @@ const NO_COMMAND: &str = "running a command for the configuration is not built y
                           prints may restrict access: write its output into this file instead";
 
 /// Tables of which every key is known: experiments of 18.9 with many keys.
-const KNOWN_TABLES: &[&str] = &["raft", "offloading", "concurrency.unauthenticated"];
+const KNOWN_TABLES: &[&str] = &["raft", "offloading"];
 
 const TABLE: &[(&[&str], Standing)] = &[
     (
@@ -128,26 +128,50 @@ const TABLE: &[(&[&str], Standing)] = &[
             "concurrency.max_per_repo",
             "concurrency.max_concurrency",
             "concurrency.max_queue_size",
+            "concurrency.max_queue_length",
             "concurrency.max_queue_wait",
             "concurrency.adaptive",
             "concurrency.initial_limit",
             "concurrency.max_limit",
             "concurrency.min_limit",
+            "concurrency.unauthenticated.max_per_repo",
+            "concurrency.unauthenticated.max_concurrency",
+            "concurrency.unauthenticated.max_queue_size",
+            "concurrency.unauthenticated.max_queue_length",
+            "concurrency.unauthenticated.max_queue_wait",
+            "concurrency.unauthenticated.adaptive",
+            "concurrency.unauthenticated.initial_limit",
+            "concurrency.unauthenticated.max_limit",
+            "concurrency.unauthenticated.min_limit",
             "rate_limiting.rpc",
             "rate_limiting.interval",
             "rate_limiting.burst",
-        ],
-        Standing::Known,
-    ),
-    (
-        &[
+            "pack_objects_limiting.max_per_repo",
+            "pack_objects_limiting.max_concurrency",
+            "pack_objects_limiting.max_queue_size",
+            "pack_objects_limiting.max_queue_length",
+            "pack_objects_limiting.max_queue_wait",
             "pack_objects_limiting.adaptive",
             "pack_objects_limiting.initial_limit",
             "pack_objects_limiting.max_limit",
             "pack_objects_limiting.min_limit",
-            "pack_objects_limiting.max_concurrency",
-            "pack_objects_limiting.max_queue_length",
-            "pack_objects_limiting.max_queue_wait",
+            "pack_objects_limiting.unauthenticated.max_per_repo",
+            "pack_objects_limiting.unauthenticated.max_concurrency",
+            "pack_objects_limiting.unauthenticated.max_queue_size",
+            "pack_objects_limiting.unauthenticated.max_queue_length",
+            "pack_objects_limiting.unauthenticated.max_queue_wait",
+            "pack_objects_limiting.unauthenticated.adaptive",
+            "pack_objects_limiting.unauthenticated.initial_limit",
+            "pack_objects_limiting.unauthenticated.max_limit",
+            "pack_objects_limiting.unauthenticated.min_limit",
+            "pack_building.max_concurrency",
+            "pack_building.max_queue_size",
+            "pack_building.max_queue_wait",
+        ],
+        Standing::Used,
+    ),
+    (
+        &[
             "archive_cache.enabled",
             "archive_cache.dir",
             "archive_cache.max_age",

@@ -7,22 +7,12 @@
 //!
 //! Never here: who may build (`packs`), what is built.
 
-use super::claim::{Claim, Name};
+use super::claim::Claim;
 use super::gate::Gate;
 use super::limiter::Ticket;
+use super::requester::Requester;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// On whose behalf a pack is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requester {
-    /// Where the request comes from, if it has a limit of its own: neither unknown nor loopback.
-    pub address: Option<Name>,
-    /// Who takes turns with others.
-    pub client: Name,
-    /// It does not say as whom it asks.
-    pub is_anonymous: bool,
-}
 
 /// Those who wait for one pack.
 #[derive(Debug, Default)]
@@ -133,18 +123,5 @@ impl Drop for Member {
         if let Stage::Queued { gate, ticket, by } = &state.stage {
             gate.leave(*ticket, &requester.claim(*by));
         }
-    }
-}
-
-// === impl Requester ===
-
-impl Requester {
-    fn claim(&self, by: By) -> Claim {
-        // The empty key is that of those whose address is not limited.
-        let key = match by {
-            By::Address => self.address.clone().unwrap_or_else(|| Name::new("")),
-            By::Node => Name::new("node"),
-        };
-        Claim { key, client: self.client.clone() }
     }
 }

@@ -105,6 +105,13 @@ impl Gate {
         }
     }
 
+    /// Lets in under `claim` if there is room now.
+    pub(super) fn try_enter(self: &Arc<Self>, claim: &Claim) -> Option<Permit> {
+        let entered = self.step(|limiter| limiter.try_enter(claim, Instant::now()));
+        let (gate, claim) = (Arc::clone(self), claim.clone());
+        entered.then_some(Permit { gate, claim, paused: false })
+    }
+
     /// Who waits waits under another claim as well.
     pub(super) fn join(&self, ticket: Ticket, claim: &Claim) {
         self.step(|limiter| limiter.join(ticket, claim, Instant::now()));
@@ -162,6 +169,16 @@ impl Gate {
 // === impl Permit ===
 
 impl Permit {
+    /// Under which claim it was let in.
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// Whether it was let in by this gate.
+    pub(super) fn is_of(&self, gate: &Arc<Gate>) -> bool {
+        Arc::ptr_eq(&self.gate, gate)
+    }
+
     /// Lends its place to others until it goes on.
     pub(super) fn pause(&mut self) {
         if !std::mem::replace(&mut self.paused, true) {
@@ -227,3 +244,6 @@ impl Drop for Turn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

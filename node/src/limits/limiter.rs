@@ -112,7 +112,9 @@ impl Limiter {
     pub(super) fn set(&mut self, settings: Settings) {
         self.settings = settings;
         let waiting = self.lanes.iter().filter(|(_, lane)| !lane.turns.is_empty());
-        let keys: Vec<Name> = waiting.map(|(key, _)| key.clone()).collect();
+        let mut keys: Vec<Name> = waiting.map(|(key, _)| key.clone()).collect();
+        // The same each time, whatever the map's order is.
+        keys.sort_unstable();
         for key in keys {
             self.let_in(&key);
         }
@@ -205,6 +207,15 @@ impl Limiter {
         let Some(lane) = self.lanes.get_mut(&claim.key) else { return };
         lane.exit(&claim.client);
         self.let_in(&claim.key);
+    }
+
+    /// One is let in if there is room now; it does not wait.
+    pub(super) fn try_enter(&mut self, claim: &Claim, now: Instant) -> bool {
+        let has_room = self.has_room(&claim.key);
+        if has_room {
+            self.enter(claim, now);
+        }
+        has_room
     }
 
     /// One is in, whether or not there is room.

@@ -8,23 +8,23 @@
 //! those without an address, or from this machine, have no limit of their own: they take their turns
 //! in the line of the node.
 //!
-//! A permit is for building. While all readers of a pack are behind, its builder sleeps, and a
-//! builder that sleeps for [`IDLE_MAX`] lends its permit to others; it goes on as soon as a reader
-//! does, and no new pack is begun until there is room again. So slow clients hold up nobody, and a
-//! client that has a part of its pack never waits behind those that have none.
+//! Packs that are built in a moment do not wait behind those that take minutes: where the node
+//! builds as many as it may, there is a reserve for those that were quick lately. A pack that takes
+//! longer than was thought leaves the reserve as soon as there is room elsewhere.
 //!
 //! Never here: how packs are built; what those who wait are told.
 
 use super::claim::{Name, Reason, Refusal};
-use super::crowd::{By, Crowd, Requester, Stage, State};
+use super::costs::{Costs, Work};
+use super::crowd::{By, Crowd, Stage, State};
+use super::drain::WAIT_MIN;
 use super::gate::{Entry, Gate, Permit, Turn};
 use super::metrics::{Counted, PackMetrics};
+use super::permit::PackPermit;
+use super::requester::{NODE, Requester};
 use arc_swap::ArcSwap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// A builder that could not go on for so long is idle.
-pub const IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// The limits of packs, shared by all reactors.
 #[derive(Debug, Clone)]
@@ -33,6 +33,7 @@ pub struct PackLimits(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     lines: ArcSwap<Lines>,
+    costs: Mutex<Costs>,
     metrics: Option<PackMetrics>,
 }
 
@@ -43,6 +44,8 @@ pub(super) struct Lines {
     /// For those who do not say as whom they ask, where that makes a difference.
     pub(super) anonymous: Option<Arc<Gate>>,
     pub(super) node: Option<Arc<Gate>>,
+    /// The reserve.
+    pub(super) quick: Option<Arc<Gate>>,
 }
 
 /// A pack on its way to its permit.
@@ -50,6 +53,7 @@ pub(super) struct Lines {
 pub struct PackTurn {
     limits: PackLimits,
     crowd: Arc<Crowd>,
+    work: Work,
     address: Option<Permit>,
     next: Next,
     began: Instant,
@@ -63,27 +67,17 @@ enum Next {
     In(Option<Permit>),
 }
 
-/// Whoever holds it may build a pack.
-#[derive(Debug)]
-pub struct PackPermit {
-    _address: Option<Permit>,
-    node: Option<Permit>,
-    running: Option<Counted>,
-    metrics: Option<PackMetrics>,
-    /// How long it was waited for.
-    pub waited: Duration,
-}
-
 // === impl PackLimits ===
 
 impl PackLimits {
     /// Everybody may build.
     pub fn none() -> Self {
-        Self(Arc::new(Shared { lines: ArcSwap::default(), metrics: None }))
+        Self(Arc::new(Shared { lines: ArcSwap::default(), costs: Mutex::default(), metrics: None }))
     }
 
     pub(super) fn new(lines: Lines, metrics: PackMetrics) -> Self {
-        Self(Arc::new(Shared { lines: ArcSwap::from_pointee(lines), metrics: Some(metrics) }))
+        let (lines, costs) = (ArcSwap::from_pointee(lines), Mutex::default());
+        Self(Arc::new(Shared { lines, costs, metrics: Some(metrics) }))
     }
 
     pub(super) fn set(&self, lines: Lines) {
@@ -97,23 +91,23 @@ impl PackLimits {
         gates.into_iter().flatten().filter_map(|gate| gate.settings().wait_max).min()
     }
 
-    /// Asks for a permit on behalf of all who wait.
+    /// Asks for a permit for `work` on behalf of all who wait.
     ///
     /// # Errors
     /// Where too many wait already.
-    pub fn queue(&self, crowd: &Arc<Crowd>) -> Result<PackTurn, Refusal> {
+    pub fn queue(&self, crowd: &Arc<Crowd>, work: Work) -> Result<PackTurn, Refusal> {
         let lines = self.0.lines.load_full();
         let mut state = crowd.lock();
         let gate = state.first().and_then(|first| lines.of(first)).cloned();
         let mut address = None;
         let next = match gate {
-            None => self.ask_node(&mut state)?,
+            None => self.ask_node(&mut state, &work)?,
             Some(gate) => {
                 let claims = state.claims(By::Address);
                 match gate.ask(&claims).map_err(|refusal| self.refused(own_share(refusal)))? {
                     Entry::In(permit) => {
                         address = Some(permit);
-                        self.ask_node(&mut state)?
+                        self.ask_node(&mut state, &work)?
                     }
                     Entry::Queued(turn) => {
                         let ticket = turn.ticket();
@@ -129,6 +123,7 @@ impl PackLimits {
         Ok(PackTurn {
             limits: self.clone(),
             crowd: Arc::clone(crowd),
+            work,
             address,
             next,
             began: Instant::now(),
@@ -141,22 +136,34 @@ impl PackLimits {
         let lines = self.0.lines.load();
         let gate = lines.node.as_ref().or(lines.of(requester));
         let refusal = match gate {
-            Some(gate) => gate.too_late(&Name::new("node")),
+            Some(gate) => gate.too_late(&Name::new(NODE)),
             None => {
-                let retry_after = IDLE_MAX;
+                let retry_after = WAIT_MIN;
                 Refusal { reason: Reason::Time, retry_after, is_own_share: false }
             }
         };
         self.refused(refusal)
     }
 
-    /// In the line of the node.
-    fn ask_node(&self, state: &mut State) -> Result<Next, Refusal> {
-        let Some(gate) = self.0.lines.load().node.clone() else {
+    /// In the line of the node, or for quick packs in that of the reserve.
+    fn ask_node(&self, state: &mut State, work: &Work) -> Result<Next, Refusal> {
+        let lines = self.0.lines.load();
+        let Some(node) = lines.node.as_ref() else {
             state.stage = Stage::Begun;
             return Ok(Next::In(None));
         };
-        let entry = gate.ask(&state.claims(By::Node)).map_err(|refusal| self.refused(refusal))?;
+        let claims = state.claims(By::Node);
+        let gate = match lines.quick.as_ref().filter(|_| self.costs().is_quick(work)) {
+            None => Arc::clone(node),
+            Some(quick) => {
+                if let Some(permit) = claims.first().and_then(|claim| node.try_enter(claim)) {
+                    state.stage = Stage::Begun;
+                    return Ok(Next::In(Some(permit)));
+                }
+                Arc::clone(quick)
+            }
+        };
+        let entry = gate.ask(&claims).map_err(|refusal| self.refused(refusal))?;
         Ok(match entry {
             Entry::In(permit) => {
                 state.stage = Stage::Begun;
@@ -168,6 +175,26 @@ impl PackLimits {
                 Next::Node(turn)
             }
         })
+    }
+
+    /// A pack was built in this time, or given up after it.
+    pub(super) fn learn(&self, work: &Work, took: Duration) {
+        self.costs().learn(work, took);
+    }
+
+    /// The line beside the reserve, if the permit is of the reserve.
+    pub(super) fn beside_reserve(&self, permit: &Permit) -> Option<Arc<Gate>> {
+        let lines = self.0.lines.load();
+        let is_reserve = lines.quick.as_ref().is_some_and(|quick| permit.is_of(quick));
+        lines.node.clone().filter(|_| is_reserve)
+    }
+
+    pub(super) fn metrics(&self) -> Option<&PackMetrics> {
+        self.0.metrics.as_ref()
+    }
+
+    fn costs(&self) -> MutexGuard<'_, Costs> {
+        self.0.costs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refused(&self, refusal: Refusal) -> Refusal {
@@ -200,13 +227,13 @@ impl PackTurn {
     /// # Errors
     /// Where others, who have fewer in the line, took its place, or the second line is full.
     pub async fn wait(self) -> Result<PackPermit, Refusal> {
-        let Self { limits, crowd, mut address, mut next, began, _queued } = self;
+        let Self { limits, crowd, work, mut address, mut next, began, _queued } = self;
         let node = loop {
             next = match next {
                 Next::Address(turn) => {
                     let permit = turn.await.map_err(|refusal| limits.refused(refusal))?;
                     address = Some(permit);
-                    limits.ask_node(&mut crowd.lock())?
+                    limits.ask_node(&mut crowd.lock(), &work)?
                 }
                 Next::Node(turn) => {
                     let permit = turn.await.map_err(|refusal| limits.refused(refusal))?;
@@ -216,38 +243,9 @@ impl PackTurn {
                 Next::In(permit) => break permit,
             };
         };
-        let (waited, metrics) = (began.elapsed(), limits.0.metrics.clone());
-        if let Some(metrics) = &metrics {
-            metrics.acquiring.observe(waited.as_secs_f64());
+        if let Some(metrics) = limits.metrics() {
+            metrics.acquiring.observe(began.elapsed().as_secs_f64());
         }
-        let mut permit = PackPermit { _address: address, node, running: None, metrics, waited };
-        permit.count();
-        Ok(permit)
-    }
-}
-
-// === impl PackPermit ===
-
-impl PackPermit {
-    /// Lends its place in the node to others, for as long as nothing can be done with it.
-    pub fn pause(&mut self) {
-        self.running = None;
-        if let Some(permit) = &mut self.node {
-            permit.pause();
-        }
-    }
-
-    /// Goes on.
-    pub fn resume(&mut self) {
-        self.count();
-        if let Some(permit) = &mut self.node {
-            permit.resume();
-        }
-    }
-
-    fn count(&mut self) {
-        let metrics = self.metrics.as_ref();
-        self.running =
-            metrics.map(|metrics| Counted::among(std::slice::from_ref(&metrics.in_progress)));
+        Ok(PackPermit::new(limits, work, (address, node)))
     }
 }

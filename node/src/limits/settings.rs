@@ -110,6 +110,12 @@ impl LimitsConfig {
 // === impl Concurrency ===
 
 impl Concurrency {
+    /// Of packs that are quickly built: a reserve beside this one, half as large.
+    pub(super) fn for_quick_packs(self) -> Self {
+        let (Limit::Fixed(limit) | Limit::Adaptive { max: limit, .. }) = self.limit;
+        Self { limit: Limit::Fixed((limit / 2).max(1)), ..self }
+    }
+
     /// At the beginning.
     pub(super) fn settings(&self) -> Settings {
         let limit = match self.limit {

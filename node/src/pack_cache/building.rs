@@ -3,6 +3,7 @@
 //! Always true: text is bounded, whoever reads it late has lost the oldest of it.
 //! Never here: how text reaches a client.
 
+use crate::limits::{Crowd, Refusal};
 use crate::reactor::children::SpawnError;
 use crate::reactor::workers::WorkerError;
 use gitring_streamcache::Key;
@@ -30,6 +31,9 @@ pub enum BuildError {
     /// No worker could find out what belongs into it.
     #[error(transparent)]
     Workers(#[from] WorkerError),
+    /// It was not its turn, and will not be.
+    #[error(transparent)]
+    Limited(Refusal),
     /// It could not be told what to build.
     #[error("prepare the pack: {0}")]
     Prepare(String),
@@ -38,6 +42,8 @@ pub enum BuildError {
 /// A pack that is being built.
 #[derive(Debug)]
 pub struct Building {
+    /// All who wait for it to be begun.
+    pub crowd: Arc<Crowd>,
     said: watch::Sender<Said>,
     error: OnceLock<Arc<BuildError>>,
     begun: OnceLock<()>,
@@ -93,7 +99,7 @@ impl BuildError {
 impl Default for Building {
     fn default() -> Self {
         let (said, _) = watch::channel(Said::default());
-        Self { said, error: OnceLock::new(), begun: OnceLock::new() }
+        Self { crowd: Arc::default(), said, error: OnceLock::new(), begun: OnceLock::new() }
     }
 }
 

@@ -37,6 +37,7 @@ pub use self::call::metrics::GitalyMetrics;
 
 use self::call::auth::Auth;
 use self::call::metrics::{NegotiationMetrics, Series};
+use crate::limits::Limits;
 use crate::rpc::Services;
 use crate::storage::{Glances, Repositories};
 use prometheus::Histogram;
@@ -71,6 +72,7 @@ pub struct Timeouts {
 #[derive(Debug)]
 pub struct Gitaly {
     auth: Auth,
+    limits: Limits,
     routes: routes::Services,
     series: Series,
 }
@@ -109,6 +111,7 @@ impl Gitaly {
         services: Rc<Services>,
         metrics: GitalyMetrics,
     ) -> Rc<Self> {
+        let limits = services.limits.clone();
         let negotiations = metrics.negotiations.clone();
         let resources = Rc::new(Resources {
             services,
@@ -121,6 +124,7 @@ impl Gitaly {
         let auth = Auth::new(config.auth.clone(), metrics.auth.clone());
         Rc::new(Self {
             auth,
+            limits,
             routes: routes::Services::new(&resources),
             series: Series::new(metrics),
         })

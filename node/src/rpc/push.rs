@@ -329,6 +329,7 @@ fn of_relay(error: FetchError) -> PushError {
         | FetchError::Build(_)
         | FetchError::Stream(_)
         | FetchError::Cache(_)
+        | FetchError::Limited(_)
         | FetchError::Child { .. }) => PushError::Pipe(io::Error::other(other.to_string())),
     }
 }

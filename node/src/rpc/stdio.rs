@@ -14,6 +14,7 @@ use super::git::{CHILD_MARK, Git, Surroundings};
 use super::trace::Trace;
 use super::{FetchMetrics, Services, push};
 use crate::hooks::{Hooks, HooksConfig, WithoutGitlab};
+use crate::limits::{Limits, LimitsConfig};
 use crate::pack_cache::disk::CacheDisk;
 use crate::pack_cache::{Packs, SharedPacks};
 use crate::reactor::children::{Budget, Children, Standing};
@@ -104,6 +105,7 @@ fn services() -> Result<MakeServices, String> {
         landings: push::Landings::default(),
         git,
         hooks,
+        limits: Limits::new(&LimitsConfig::protective(1), &registry),
         metrics: FetchMetrics::register(&registry),
         buffers: Buffers::default(),
         packs,

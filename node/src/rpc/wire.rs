@@ -6,7 +6,8 @@
 
 use super::fetch::Buffers;
 use super::packets::PacketError;
-use crate::pack_cache::{self, BuildError, Key, ReadError, Role};
+use crate::limits::{Refusal, Requester};
+use crate::pack_cache::{self, BuildError, Key, LookupError, ReadError, Role};
 use crate::reactor::children::{Account, SpawnError};
 use crate::reactor::workers::WorkerError;
 use bytes::Bytes;
@@ -48,6 +49,8 @@ pub struct Call {
     pub namespace: Namespace,
     /// Who pays for children.
     pub account: Arc<Account>,
+    /// Who takes turns with others.
+    pub requester: Requester,
 }
 
 /// Bytes from the client.
@@ -152,6 +155,9 @@ pub enum FetchError {
     /// The pack broke off.
     #[error(transparent)]
     Stream(ReadError),
+    /// It would have taken more than there is for it.
+    #[error(transparent)]
+    Limited(Refusal),
     /// No pack could be begun.
     #[error(transparent)]
     Cache(#[from] pack_cache::FetchError),
@@ -195,7 +201,17 @@ impl FetchError {
             | Self::Pipe(_)
             | Self::Build(_)
             | Self::Stream(_)
+            | Self::Limited(_)
             | Self::Cache(_) => false,
+        }
+    }
+}
+
+impl From<LookupError> for FetchError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Cache(error) => Self::Cache(error),
+            LookupError::Limited(refusal) => Self::Limited(refusal),
         }
     }
 }

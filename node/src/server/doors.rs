@@ -1,6 +1,7 @@
 //! The doors of the node: what it listens on, and who serves the connections of each.
 
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::pack_cache::disk::CacheDisk;
 use crate::pack_cache::{Packs, SharedPacks};
 use crate::reactor::Serve;
@@ -98,7 +99,7 @@ impl Blueprint {
     pub(super) fn new(
         config: &Config,
         repositories: Repositories,
-        (metrics, services): (&FetchMetrics, MakeServices),
+        (metrics, services, limits): (&FetchMetrics, MakeServices, &Limits),
         registry: &Registry,
     ) -> Self {
         let gateway_metrics = GatewayMetrics::register(registry, metrics);
@@ -106,7 +107,7 @@ impl Blueprint {
             gateway: config.gateway.clone(),
             gitaly: config.gitaly.clone(),
             repositories,
-            packs: SharedPacks::new(&config.pack_cache, registry),
+            packs: SharedPacks::new(&config.pack_cache, limits.packs().clone(), registry),
             services,
             gateway_metrics,
             gitaly_metrics: GitalyMetrics::register(registry),

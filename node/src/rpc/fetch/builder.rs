@@ -11,6 +11,7 @@
 
 use super::flow::Flow;
 use super::{CancelOnDrop, server};
+use crate::limits::{PackPermit, PackTurn};
 use crate::pack_cache::{BuildError, Producer};
 use crate::reactor::children::{Child, ChildCommand, CommandName, Need, PackWork};
 use crate::rpc::Services;
@@ -47,9 +48,23 @@ enum Stopped {
     Failed(BuildError),
 }
 
-/// Builds what was ordered.
-pub(super) async fn build(order: Order, mut producer: Producer) {
-    match run(&order, &mut producer).await {
+/// Builds what was ordered, once it is its turn.
+pub(super) async fn build(order: Order, mut producer: Producer, turn: PackTurn) {
+    let turned = tokio::select! {
+        biased;
+        () = producer.abandoned() => return,
+        turned = turn.wait() => turned,
+    };
+    let mut permit = match turned {
+        Ok(permit) => permit,
+        Err(refusal) => return producer.fail(BuildError::Limited(refusal)),
+    };
+    let ran = run(&order, &mut producer, &mut permit).await;
+    match &ran {
+        Ok(()) => permit.done(),
+        Err(_) => drop(permit),
+    }
+    match ran {
         Ok(()) => producer.finish().await,
         Err(Stopped::Failed(error)) => producer.fail(error),
         // Dropping the producer says the rest.
@@ -57,7 +72,11 @@ pub(super) async fn build(order: Order, mut producer: Producer) {
     }
 }
 
-async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
+async fn run(
+    order: &Order,
+    producer: &mut Producer,
+    permit: &mut PackPermit,
+) -> Result<(), Stopped> {
     let starting = async {
         let tags = open_tags(order).await?;
         let command = command(order, need(order).await?);
@@ -74,7 +93,7 @@ async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
     let stdin = child.stdin.take();
     // Both at once: the child starts to write before it has read everything.
     let feeding = feed(stdin, pack_objects::input(&order.request, &tags));
-    tokio::try_join!(relay(&mut child, order, producer), feeding)?;
+    tokio::try_join!(relay(&mut child, order, (producer, permit)), feeding)?;
     let exit = child.wait().await.map_err(BuildError::Pipe)?;
     match exit.status.success() {
         true => Ok(()),
@@ -138,18 +157,23 @@ async fn feed(stdin: Option<pipe::Sender>, input: Vec<u8>) -> Result<(), Stopped
 }
 
 /// Until the child has closed both of its pipes.
-async fn relay(child: &mut Child, order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
+async fn relay(
+    child: &mut Child,
+    order: &Order,
+    (producer, permit): (&mut Producer, &mut PackPermit),
+) -> Result<(), Stopped> {
     let mut pack = child.stdout.take().map_or(Flow::Ended, Flow::Watched);
     let mut stderr_open = true;
     while pack.is_open() || stderr_open {
         tokio::select! {
             biased;
             () = producer.abandoned() => return Err(Stopped::Abandoned),
+            () = permit.overtime() => permit.leave_reserve(),
             _ = child.stderr.readable(), if stderr_open => {
                 stderr_open = listen(&child.stderr, producer);
             }
             () = pack.ready(), if pack.is_open() => {
-                pack = move_on(pack, order, producer).await?;
+                pack = move_on(pack, order, (producer, permit)).await?;
             }
         }
     }
@@ -157,7 +181,11 @@ async fn relay(child: &mut Child, order: &Order, producer: &mut Producer) -> Res
 }
 
 /// Moves what the pipe holds.
-async fn move_on(mut pack: Flow, order: &Order, producer: &mut Producer) -> Result<Flow, Stopped> {
+async fn move_on(
+    mut pack: Flow,
+    order: &Order,
+    (producer, permit): (&mut Producer, &mut PackPermit),
+) -> Result<Flow, Stopped> {
     let mut brought_bytes = 0;
     loop {
         let mut buffer = order.services.buffers.take();
@@ -172,7 +200,7 @@ async fn move_on(mut pack: Flow, order: &Order, producer: &mut Producer) -> Resu
         }
         if filled_bytes > 0 {
             brought_bytes += filled_bytes as u64;
-            producer.write(buffer.sent(filled_bytes)).await?;
+            permit.wait(producer.write(buffer.sent(filled_bytes))).await?;
         }
         if is_empty {
             return Ok(pack.settle(brought_bytes).map_err(BuildError::Pipe)?);

@@ -4,6 +4,7 @@ pub(super) mod auth;
 mod client;
 pub(super) mod context;
 mod deadline;
+mod limiting;
 pub(super) mod metrics;
 pub(super) mod observed;
 mod record;
@@ -111,6 +112,16 @@ async fn serve(
             return status.into_http();
         }
     }
+    let mut body = body;
+    let admission = match limiting::admit(&gitaly.limits, context, &mut body).await {
+        Ok(admission) => admission,
+        Err(status) => return status.into_http(),
+    };
+    // Of a stream until the end of its answer, else until there is one, as in Gitaly.
+    let _admission = match called.is_unary {
+        true => admission,
+        false => context.hold(admission),
+    };
     let mut request = Request::from_parts(parts, body);
     request.extensions_mut().insert(Carried(SendWrapper::new(Rc::clone(context))));
     let response = gitaly.routes.call(&called.service, request).await;
@@ -170,6 +181,7 @@ fn record(parts: &Parts, peer: Peer) -> Record {
         response_bytes: 0,
         git_protocol: None,
         pack: None,
+        limit: None,
         code: Code::Cancelled,
         error: Some("the client left".into()),
         began: Instant::now(),

@@ -3,6 +3,7 @@
 
 use super::Called;
 use super::client::{Client, known};
+use crate::limits::{Passage, Reason};
 use crate::reactor::children::Account;
 use crate::rpc::access_log::{cost, millis, whole_millis};
 use crate::rpc::wire::{PackServed, Summary};
@@ -31,11 +32,21 @@ pub(in crate::rpc::gitaly) struct Record {
     pub(in crate::rpc::gitaly) git_protocol: Option<&'static str>,
     /// The pack that a fetch was served.
     pub(in crate::rpc::gitaly) pack: Option<PackServed>,
+    /// How it stood under the limit of its method, where there is one.
+    pub(in crate::rpc::gitaly) limit: Option<Box<Limited>>,
     /// Until the call has ended: nobody waits for it any more.
     pub(in crate::rpc::gitaly) code: Code,
     pub(in crate::rpc::gitaly) error: Option<Cow<'static, str>>,
     pub(in crate::rpc::gitaly) began: Instant,
     pub(in crate::rpc::gitaly) began_at: SystemTime,
+}
+
+/// How a call stood under a limit.
+#[derive(Debug)]
+pub(in crate::rpc::gitaly) struct Limited {
+    /// What is limited: a repository, by its path.
+    pub(in crate::rpc::gitaly) key: String,
+    pub(in crate::rpc::gitaly) passage: Passage,
 }
 
 /// A status code as Go's gRPC spells it.
@@ -111,6 +122,9 @@ macro_rules! last_line {
         let cost = cost(&record.account);
         let (of, pack) = (cost.as_ref(), record.pack.as_ref());
         let usage = of.filter(|cost| cost.started > 0).map(|cost| &cost.usage);
+        let limit = record.limit.as_deref();
+        let passage = limit.map(|limit| &limit.passage);
+        let acquire_ms = passage.map(|passage| whole_millis(passage.waited));
         let kind = if record.called.is_unary { "unary" } else { "streaming" };
         let code = name(record.code);
         line!($level, record, {
@@ -138,6 +152,14 @@ macro_rules! last_line {
             command.spawn_token_fork_ms = of.map(|cost| whole_millis(cost.forking)),
             command.cgroup_path = record.account.cgroup(),
             command.spawn_token_error = of.and_then(|cost| cost.refused),
+            limit.limiting_type = passage.map(|_| "per-rpc"),
+            limit.limiting_key = limit.map(|limit| limit.key.as_str()),
+            limit.concurrency_queue_length = passage.map(|passage| passage.queue_length as u64),
+            limit.concurrency_queue_ms = acquire_ms,
+            limit.concurrency_in_progress = passage.map(|passage| passage.in_progress as u64),
+            limit.concurrency_dropped =
+                passage.and_then(|passage| passage.dropped).map(Reason::label),
+            acquire_ms = acquire_ms,
             error = record.error.as_deref(),
         }, "finished {kind} call with code {code}")
     }};

@@ -145,6 +145,7 @@ fn failure(error: FetchError) -> Status {
         | FetchError::Build(_)
         | FetchError::Stream(_)
         | FetchError::Cache(_)
+        | FetchError::Limited(_)
         | FetchError::Child { .. } => errors::internal(SUBCMD, &error),
     }
 }
