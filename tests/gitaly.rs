@@ -12,6 +12,7 @@ mod custom_hooks;
 mod fetch;
 mod health;
 mod hostile_http2;
+mod hostile_idle;
 mod hostile_mux;
 mod hostile_sidechannel;
 mod methods;

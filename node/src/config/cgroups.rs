@@ -116,3 +116,68 @@ fn within(section: &Section<'_>, config: &CgroupsConfig) -> Result<(), SettingsE
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gitring_daemon::settings::Document;
+    use std::path::Path;
+
+    fn parse(text: &str) -> Result<(CgroupsConfig, u64), String> {
+        let document = Document::parse(Path::new("c.toml"), text).unwrap();
+        let config = read(&document.root()).map_err(|error| error.to_string())?;
+        let memory = memory_bytes(&document.root(), &config).map_err(|error| error.to_string())?;
+        Ok((config, memory))
+    }
+
+    fn resources(memory_bytes: u64, cpu_shares: u64, cpu_quota_us: u64) -> Resources {
+        Resources { memory_bytes, cpu_shares, cpu_quota_us }
+    }
+
+    #[test]
+    fn keys_of_today_and_of_earlier() {
+        let (config, memory) = parse("").unwrap();
+        assert_eq!(config.mountpoint, Path::new("/sys/fs/cgroup"));
+        assert_eq!((config.hierarchy_root.as_str(), config.count), ("gitaly", 0));
+        assert!(memory >= 128 << 20);
+        let text = "[cgroups]\nmountpoint = '/m'\nhierarchy_root = 'a/b'\nmemory_bytes = 300000000\n\
+                    cpu_shares = 100\ncpu_quota_us = -1\nmetrics_enabled = true\n\
+                    [cgroups.repositories]\ncount = 7\nmax_cgroups_per_repo = 3\n\
+                    memory_bytes = 20\ncpu_shares = 10\ncpu_quota_us = 5";
+        let (config, memory) = parse(text).unwrap();
+        assert_eq!(config.all, resources(300_000_000, 100, 0));
+        assert_eq!(config.repositories, resources(20, 10, 5));
+        assert_eq!((config.count, config.groups_per_repository), (7, 3));
+        assert_eq!(memory, 300_000_000, "no more than the children's cgroup has");
+        let old = "[cgroups]\ncount = 5\n[cgroups.memory]\nenabled = true\nlimit = 64\n\
+                   [cgroups.cpu]\nenabled = false\nshares = 8";
+        let (config, _) = parse(old).unwrap();
+        assert_eq!((config.count, config.repositories), (5, resources(64, 0, 0)));
+        let both = "[cgroups]\ncount = 5\n[cgroups.memory]\nenabled = true\nlimit = 64\n\
+                    [cgroups.repositories]\ncount = 2\nmemory_bytes = 9";
+        let (config, _) = parse(both).unwrap();
+        assert_eq!((config.count, config.repositories), (2, resources(9, 0, 0)));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let check = |text: &str, key: &str| {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(key), "{text}: {error}");
+        };
+        check(
+            "[cgroups]\nmemory_bytes = 5\n[cgroups.repositories]\nmemory_bytes = 6",
+            "memory_bytes",
+        );
+        check(
+            "[cgroups]\ncpu_quota_us = 5\n[cgroups.repositories]\ncpu_quota_us = 6",
+            "cpu_quota_us",
+        );
+        check(
+            "[cgroups.repositories]\ncount = 2\nmax_cgroups_per_repo = 3",
+            "max_cgroups_per_repo",
+        );
+        check("[cgroups]\nhierarchy_root = 'a/../..'", "hierarchy_root");
+        check("[runtime]\nchildren_memory_bytes = 1", "children_memory_bytes");
+    }
+}

@@ -183,7 +183,7 @@ fn children_stand_below_the_node() {
         let own = rustix::process::getpriority_process(None).unwrap();
         // A moment, so that what stands afterwards is read.
         let script = "sleep 0.1; cat /proc/self/oom_score_adj; cut -d' ' -f19 /proc/self/stat";
-        for (need, more) in [(Need::hook(), 10), (Need::question(), 5)] {
+        for (need, more) in [(Need::hook(), 5), (Need::question(), 1)] {
             let mut child = children.spawn(ChildCommand { need, ..shell(script) }).await.unwrap();
             let score: i32 = line(&mut child).await.parse().unwrap();
             let niceness: i32 = line(&mut child).await.parse().unwrap();
