@@ -155,3 +155,6 @@ impl Limits {
         self.0.gates.loads(TOP_CLIENTS)
     }
 }
+
+#[cfg(test)]
+mod tests;

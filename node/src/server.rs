@@ -142,12 +142,9 @@ impl Node {
         let environment = environment(config.git.config.clone());
         config.storages.identify();
         let writing = Writing::start(WRITERS_DEFAULT, &registry, config.runtime.is_durable)?;
-        let repositories = Repositories::new(
-            config.storages.clone(),
-            environment,
-            workers.clone(),
-            writing.clone(),
-        );
+        let storages = config.storages.clone();
+        let repositories =
+            Repositories::new(storages, environment, workers.clone(), writing.clone());
         let metrics = FetchMetrics::register(&registry);
         let gitlab = config.gitlab.as_ref().map(|gitlab| Client::new(gitlab, &registry));
         let pools = Pools { workers, writing, children: offspring.children.clone() };

@@ -14,8 +14,8 @@ use super::metrics::Counted;
 use super::packs::PackLimits;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::time::{sleep_until, timeout};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// A builder that has waited for its readers for so long more than it has worked is idle. Shorter,
 /// and a machine that is busy for a moment would begin more packs.
@@ -93,7 +93,7 @@ impl PackPermit {
     /// Returns when its pack turns out not to be quick, if that was thought.
     pub async fn overtime(&self) {
         match self.leaves_at {
-            Some(at) => sleep_until(at.into()).await,
+            Some(at) => sleep_until(at).await,
             None => std::future::pending().await,
         }
     }

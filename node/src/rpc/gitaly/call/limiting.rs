@@ -7,8 +7,9 @@
 use super::context::Context;
 use super::observed::Request;
 use super::record::Limited;
-use crate::limits::{Admission, Caller, Claim, Limits, repository_key};
+use crate::limits::{Admission, Caller, Claim, Limits, Name, repository_key};
 use crate::rpc::gitaly::errors;
+use crate::storage::RelativePath;
 use bytes::Bytes;
 use gitring_proto::gitaly::Repository;
 use gitring_proto::methods;
@@ -16,6 +17,9 @@ use prost::Message;
 use prost::bytes::Buf;
 use std::rc::Rc;
 use tonic::Status;
+
+/// No storage has a longer name.
+const STORAGE_BYTES_MAX: usize = 4_096;
 
 /// Waits until the call may go on: its first message says for which repository.
 pub(super) async fn admit(
@@ -30,11 +34,9 @@ pub(super) async fn admit(
     let Some(repository) = body.first_message().await.and_then(|message| find(message, way)) else {
         return Ok(None);
     };
-    if repository.relative_path.is_empty() {
-        return Ok(None);
-    }
+    // What cannot be a repository is refused by whoever would look for it.
+    let Some(key) = key(&repository) else { return Ok(None) };
     let requester = context.requester();
-    let key = repository_key(&repository.storage_name, &repository.relative_path);
     let claim = Claim { key, client: requester.client };
     let caller = Caller { claim, is_anonymous: requester.is_anonymous };
     let admitted = limit.admit(&caller).await;
@@ -52,6 +54,13 @@ pub(super) async fn admit(
     drop(record);
     let refused = |refusal| errors::refused(&refusal, refusal.to_string());
     admitted.map(Some).map_err(|rejection| refused(rejection.refusal))
+}
+
+/// However its path is written, a repository has one key.
+fn key(repository: &Repository) -> Option<Name> {
+    let path = RelativePath::clean(&repository.relative_path).ok()?;
+    let storage = Some(&repository.storage_name).filter(|name| name.len() <= STORAGE_BYTES_MAX)?;
+    Some(repository_key(storage, path.as_str()))
 }
 
 /// The repository in a message, at the end of a way of field numbers.
@@ -91,6 +100,23 @@ fn field(mut message: Bytes, wanted: u32) -> Option<Bytes> {
 mod tests {
     use super::*;
     use gitring_proto::gitaly::{FindCommitRequest, ObjectPool, OptimizeRepositoryRequest};
+
+    #[test]
+    fn a_repository_has_one_key() {
+        fn check(path: &str, expected: Option<&str>) {
+            let repository = Repository {
+                storage_name: "default".into(),
+                relative_path: path.into(),
+                ..Repository::default()
+            };
+            assert_eq!(key(&repository).as_ref().map(Name::as_str), expected, "{path}");
+        }
+        check("a/b.git", Some("default:a/b.git"));
+        check("a/./c/../b.git", Some("default:a/b.git"));
+        check("", None);
+        check("../b.git", None);
+        check(&"a".repeat(5_000), None);
+    }
 
     #[test]
     fn repositories_are_found_where_methods_have_them() {
