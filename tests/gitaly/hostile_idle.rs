@@ -13,6 +13,9 @@ use super::hostile_mux::{exists, says_yes};
 
 const EXISTS: &str = "/gitaly.RepositoryService/RepositoryExists";
 
+/// What is sent again and again, by how often it was.
+type Piece = Box<dyn Fn(u32) -> Vec<u8>>;
+
 /// As HTTP/2 reaches either port: Gitaly's, and the gateway's, which speaks it without TLS.
 fn begin(address: std::net::SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the node accepts");
@@ -22,8 +25,8 @@ fn begin(address: std::net::SocketAddr) -> TcpStream {
     socket
 }
 
-/// Calls of which the message never comes, or only a part: they cost 13 KiB each, hold up nobody on the
-/// same connection, and go with it.
+/// Calls of which the message never comes, or only a part: they cost 13 KiB each, hold up nobody on
+/// the same connection, and go with it.
 #[test]
 fn calls_that_never_say_what_they_want() {
     let health = Health::new();
@@ -55,7 +58,7 @@ fn floods_of_the_gateway() {
         let headers = frame(HEADERS, END_HEADERS, stream, &block(path, &[]));
         [headers, frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
     };
-    let floods: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 4] = [
+    let floods: [(&str, Piece); 4] = [
         ("resets", Box::new(move |at| reset(2 * at + 1))),
         ("settings", Box::new(|_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(20))),
         ("pings", Box::new(|_| frame(6, 0, 0, &[7; 8]).repeat(20))),
