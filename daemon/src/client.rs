@@ -19,6 +19,7 @@
 mod accept;
 mod address;
 mod call;
+mod passing;
 mod tasks;
 
 #[cfg(test)]
@@ -39,7 +40,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tonic::service::Routes;
 
 pub use address::{Address, AddressError};
+pub(crate) use call::CALLS_MAX;
 pub use call::Replies;
+pub(crate) use passing::PassError;
 
 /// What Go's client gives an attempt to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
@@ -110,7 +113,7 @@ impl Client {
             let socket = dial(address).await?;
             let tasks = Tasks::default();
             let sender = call::handshake(socket, &tasks.executor(), Pings::Sent).await?;
-            Ok(Self::new(sender, token, None, tasks))
+            Ok(Self::new(sender, Secret::new(token), None, tasks))
         })
         .await
     }
@@ -120,6 +123,16 @@ impl Client {
     pub async fn connect_mux(
         address: &Address,
         token: &[u8],
+        limits: Limits,
+        backchannel: Option<Routes>,
+    ) -> Result<Self, ConnectError> {
+        Self::connect_mux_as(address, Secret::new(token), limits, backchannel).await
+    }
+
+    /// The same with a secret that was made ready before; without one no call is authenticated.
+    pub async fn connect_mux_as(
+        address: &Address,
+        secret: Option<Secret>,
         limits: Limits,
         backchannel: Option<Routes>,
     ) -> Result<Self, ConnectError> {
@@ -138,7 +151,7 @@ impl Client {
                 tasks.executor(),
             ));
             let sender = call::handshake(mux.open().await?, &tasks.executor(), Pings::Sent).await?;
-            Ok(Self::new(sender, token, Some(registry), tasks))
+            Ok(Self::new(sender, secret, Some(registry), tasks))
         })
         .await
     }
@@ -155,9 +168,13 @@ impl Client {
         self.inner.transport.is_open()
     }
 
-    fn new(sender: Sender, token: &[u8], registry: Option<Registry>, tasks: Tasks) -> Self {
+    fn new(
+        sender: Sender,
+        secret: Option<Secret>,
+        registry: Option<Registry>,
+        tasks: Tasks,
+    ) -> Self {
         let transport = Transport::Ready(sender);
-        let secret = Secret::new(token);
         Self { inner: Rc::new(Inner { transport, secret, registry, _tasks: tasks }) }
     }
 }

@@ -9,6 +9,7 @@
 //! - [`mux`]: many streams over one connection, driven on its thread;
 //! - [`sidechannel`]: both ends of the streams that carry packs beside gRPC;
 //! - [`client`]: calls to a Gitaly, and back to a client on its own connection;
+//! - [`relay`]: calls that pass on to another Gitaly as they come;
 //! - [`drain`]: how a service ends: stop accepting, let finish, cancel;
 //! - [`metrics`]: the registry and the endpoint that serves it.
 //!
@@ -22,6 +23,7 @@ pub mod listener;
 pub mod log;
 pub mod metrics;
 pub mod mux;
+pub mod relay;
 pub mod settings;
 pub mod sidechannel;
 mod vectored;

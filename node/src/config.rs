@@ -10,6 +10,7 @@
 mod gitlab;
 mod keys;
 mod pack_cache;
+mod upstream;
 
 use self::keys::Standing;
 use crate::gitlab::GitlabConfig;
@@ -69,7 +70,7 @@ pub struct Config {
     pub prometheus_listen_addr: Option<SocketAddr>,
     /// How long requests may go on after SIGTERM.
     pub grace: Duration,
-    /// `socket_path`, `listen_addr`, `[auth]`, `[timeout]`.
+    /// `socket_path`, `listen_addr`, `[auth]`, `[timeout]`, `[upstream]`.
     pub gitaly: GitalyConfig,
     /// `[gateway]`, if it listens.
     pub gateway: Option<GatewayConfig>,
@@ -230,7 +231,9 @@ fn gitaly(root: &Section<'_>) -> Result<GitalyConfig, SettingsError> {
         set("upload_pack_negotiation", &mut timeouts.upload_pack_negotiation)?;
         set("upload_archive_negotiation", &mut timeouts.upload_archive_negotiation)?;
     }
-    Ok(GitalyConfig { listen_addr, socket_path: socket_path.map(PathBuf::from), auth, timeouts })
+    let socket_path = socket_path.map(PathBuf::from);
+    let upstream = upstream::read(root, listen_addr, socket_path.as_deref())?;
+    Ok(GitalyConfig { listen_addr, socket_path, auth, timeouts, upstream })
 }
 
 fn pushes(root: &Section<'_>) -> Result<push::Limits, SettingsError> {

@@ -5,12 +5,13 @@
 //!   (h2, or h2 within a mux)                             ├──► refs, commit      ──► git on a worker
 //!                                                        ├──► repository, server ──► storage
 //!                                                        └──► commit, blob, diff ──► talk (git children)
+//!                                          upstream ──► another Gitaly, what is not built here
 //! ```
 //!
 //! Always true:
 //! - nothing of a request is looked at before its token was;
 //! - a call ends at its deadline, and what it started ends with it;
-//! - a method that is not built answers UNIMPLEMENTED.
+//! - a method that is not built is the upstream's to answer, or UNIMPLEMENTED where there is none.
 //!
 //! Never here: how refs, objects and storages are read.
 
@@ -30,13 +31,16 @@ mod routes;
 mod server;
 mod target;
 mod transfer;
+mod upstream;
 mod voting;
 
 pub use self::call::auth::AuthConfig;
 pub use self::call::metrics::GitalyMetrics;
+pub use self::upstream::UpstreamTarget;
 
 use self::call::auth::Auth;
 use self::call::metrics::{NegotiationMetrics, Series};
+use self::upstream::Upstream;
 use crate::rpc::Services;
 use crate::storage::{Glances, Repositories};
 use prometheus::Histogram;
@@ -45,7 +49,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// `listen_addr`, `socket_path`, `[auth]`.
+/// `listen_addr`, `socket_path`, `[auth]`, `[timeout]`, `[upstream]`.
 #[derive(Debug, Clone)]
 pub struct GitalyConfig {
     /// Where it listens for TCP connections, if it does.
@@ -56,6 +60,8 @@ pub struct GitalyConfig {
     pub auth: AuthConfig,
     /// How long clients may negotiate.
     pub timeouts: Timeouts,
+    /// `[upstream]`: who answers what is not built, if anybody does.
+    pub upstream: Option<UpstreamTarget>,
 }
 
 /// `[timeout]`.
@@ -73,6 +79,8 @@ pub struct Gitaly {
     auth: Auth,
     routes: routes::Services,
     series: Series,
+    /// Who answers what is not built.
+    upstream: Option<Upstream>,
 }
 
 /// What the services answer from.
@@ -118,11 +126,14 @@ impl Gitaly {
             voting_delay: metrics.voting_delay.clone(),
             timeouts: config.timeouts,
         });
+        let upstream = config.upstream.clone();
+        let upstream = upstream.map(|target| Upstream::new(target, metrics.upstream.clone()));
         let auth = Auth::new(config.auth.clone(), metrics.auth.clone());
         Rc::new(Self {
             auth,
             routes: routes::Services::new(&resources),
             series: Series::new(metrics),
+            upstream,
         })
     }
 }

@@ -6,7 +6,7 @@ pub(super) mod context;
 mod deadline;
 pub(super) mod metrics;
 pub(super) mod observed;
-mod record;
+pub(super) mod record;
 
 use self::client::{Client, NAME_BYTES_MAX};
 use self::context::{Carried, Context};
@@ -14,6 +14,7 @@ use self::observed::{Answer, End, Request as ObservedRequest};
 use self::record::Record;
 use super::Gitaly;
 use super::connection::Connection;
+use super::routes;
 use crate::reactor::children::Account;
 use crate::rpc::access_log::correlation_id;
 use gitring_daemon::listener::Peer;
@@ -111,6 +112,11 @@ async fn serve(
             return status.into_http();
         }
     }
+    if let Some(upstream) = &gitaly.upstream
+        && !routes::is_built(parts.uri.path())
+    {
+        return upstream.pass(parts, body, context).await;
+    }
     let mut request = Request::from_parts(parts, body);
     request.extensions_mut().insert(Carried(SendWrapper::new(Rc::clone(context))));
     let response = gitaly.routes.call(&called.service, request).await;
@@ -170,6 +176,7 @@ fn record(parts: &Parts, peer: Peer) -> Record {
         response_bytes: 0,
         git_protocol: None,
         pack: None,
+        upstream: None,
         code: Code::Cancelled,
         error: Some("the client left".into()),
         began: Instant::now(),

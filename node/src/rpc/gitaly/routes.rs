@@ -2,6 +2,10 @@
 //!
 //! Always true: reflection shows what is served, and no more.
 
+mod built;
+
+pub(super) use self::built::is_built;
+
 use super::Resources;
 use super::blob::Blobs;
 use super::call::observed::Request as Body;

@@ -7,6 +7,7 @@ use super::Called;
 use super::auth::AuthMetrics;
 use super::client::Client;
 use super::record::{Record, name};
+use crate::rpc::gitaly::upstream::UpstreamMetrics;
 use gitring_daemon::listener::Peer;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
@@ -39,6 +40,7 @@ pub struct GitalyMetrics {
     pub(in crate::rpc::gitaly) negotiations: NegotiationMetrics,
     /// From a vote to its answer.
     pub(in crate::rpc::gitaly) voting_delay: Histogram,
+    pub(in crate::rpc::gitaly) upstream: UpstreamMetrics,
 }
 
 /// What clients use when they fetch.
@@ -128,6 +130,7 @@ impl GitalyMetrics {
             unix_connections: connections.with_label_values(&["unix"]),
             auth: AuthMetrics::register(registry),
             voting_delay,
+            upstream: UpstreamMetrics::register(registry),
             started: counter("grpc_server_started_total", "Calls that began.", &method),
             handled: counter("grpc_server_handled_total", "Calls that ended.", &with_code),
             received: counter("grpc_server_msg_received_total", "Messages received.", &method),

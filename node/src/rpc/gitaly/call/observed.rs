@@ -225,6 +225,9 @@ impl Drop for End {
         if let Some(series) = &self.series {
             self.gitaly.series.end(series, &self.context.record.borrow());
         }
+        if let Some(upstream) = &self.gitaly.upstream {
+            upstream.end(&self.context.record.borrow());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::rpc::access_log::{cost, millis, whole_millis};
 use crate::rpc::wire::{PackServed, Summary};
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
+use gitring_daemon::relay::Target;
 use gitring_proto::gitaly::Repository;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(in crate::rpc::gitaly) struct Record {
     pub(in crate::rpc::gitaly) git_protocol: Option<&'static str>,
     /// The pack that a fetch was served.
     pub(in crate::rpc::gitaly) pack: Option<PackServed>,
+    /// Who was to answer instead of this node.
+    pub(in crate::rpc::gitaly) upstream: Option<Arc<Target>>,
     /// Until the call has ended: nobody waits for it any more.
     pub(in crate::rpc::gitaly) code: Code,
     pub(in crate::rpc::gitaly) error: Option<Cow<'static, str>>,
@@ -137,6 +140,7 @@ macro_rules! last_line {
             command.spawn_token_wait_ms = of.map(|cost| whole_millis(cost.waited)),
             command.spawn_token_fork_ms = of.map(|cost| whole_millis(cost.forking)),
             command.spawn_token_error = of.and_then(|cost| cost.refused),
+            upstream = record.upstream.as_ref().map(|target| target.to_string()),
             error = record.error.as_deref(),
         }, "finished {kind} call with code {code}")
     }};
