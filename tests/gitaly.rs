@@ -39,6 +39,8 @@ mod unary;
 mod vanish;
 mod votes;
 
+pub(crate) use methods::BUILT;
+
 use gitring_tests::node::Node;
 use gitring_tests::repository::{Kind, Repository};
 

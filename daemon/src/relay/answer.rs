@@ -3,7 +3,7 @@
 use super::RelayError;
 use super::pool::{Lease, Link, Target};
 use super::pump::Pump;
-use super::request::Cut;
+use super::request::{Cut, is_empty};
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -64,7 +64,7 @@ impl Body for Answer {
         if self.ended {
             return Poll::Ready(None);
         }
-        if self.trailers.is_none() {
+        while self.trailers.is_none() {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
@@ -78,6 +78,7 @@ impl Body for Answer {
             };
             match frame.into_trailers() {
                 Ok(trailers) => self.trailers = Some(trailers),
+                Err(data) if is_empty(&data) => {}
                 Err(data) => return Poll::Ready(Some(Ok(data))),
             }
         }

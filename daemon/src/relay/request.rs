@@ -8,7 +8,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use std::convert::Infallible;
 use std::error::Error;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -59,6 +59,12 @@ pub(super) fn limit(headers: &mut HeaderMap, deadline: Option<Instant>) {
     headers.insert(TIMEOUT, value.expect("digits and a letter are a header value"));
 }
 
+/// Of empty frames, of which HTTP/2 libraries take few from one connection: a client that sends many
+/// would end the calls of others.
+pub(super) fn is_empty(frame: &Frame<Bytes>) -> bool {
+    frame.data_ref().is_some_and(Bytes::is_empty)
+}
+
 impl<B> Body for Severable<B>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -76,7 +82,12 @@ where
             self.call = None;
             return Poll::Ready(Some(Err(Severed.into())));
         }
-        Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
+        loop {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) if is_empty(&frame) => {}
+                other => return Poll::Ready(other.map(|frame| frame.map_err(Into::into))),
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -14,13 +14,13 @@ use super::call::record::{Record, name};
 use super::voting;
 use arc_swap::ArcSwap;
 use gitring_daemon::relay::{self, Call, Target};
-use hyper::Response;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, Response};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use std::sync::Arc;
-use tonic::Status;
 use tonic::body::Body as Answer;
+use tonic::{Code, Status};
 
 /// Where the upstream is, shared by all reactors. What is stored serves the next calls.
 pub type UpstreamTarget = Arc<ArcSwap<Target>>;
@@ -65,7 +65,10 @@ impl Upstream {
         self.metrics.open.inc();
         let mux = context.mux.clone();
         match self.relay.call(Call { head, body, mux, deadline: context.deadline() }).await {
-            Ok(response) => response.map(Answer::new),
+            Ok(response) => match self.distrust(response.headers()) {
+                None => response.map(Answer::new),
+                Some(status) => status.into_http(),
+            },
             Err(error) => error.status().into_http(),
         }
     }
@@ -84,6 +87,22 @@ impl Upstream {
         let (service, method) = (&record.called.service, &record.called.method);
         let text = format!("method {method} of service {service} is not built yet, and {why}");
         Err(Status::unimplemented(text))
+    }
+
+    /// Where the upstream does not trust this node, its words would blame the client.
+    fn distrust(&self, headers: &HeaderMap) -> Option<Status> {
+        let status = Status::from_header_map(headers)?;
+        let target = self.relay.target();
+        let text = match (status.code(), status.message()) {
+            (Code::PermissionDenied, said @ "permission denied") => {
+                format!("upstream Gitaly {target} refuses the token of [upstream]: {said}")
+            }
+            (Code::Unauthenticated, said @ "authentication required") => {
+                format!("upstream Gitaly {target} wants a token, and [upstream] has none: {said}")
+            }
+            _ => return None,
+        };
+        Some(Status::new(status.code(), text))
     }
 
     /// Counts a call that has ended, if it was passed on.
