@@ -22,10 +22,14 @@ LOAD ?=
 SEEDS ?= 1000000
 FIRST_SEED ?= 0
 
+# A stock Gitaly for `make beside`, and the git that it is to use if not the one in PATH.
+GITALY ?=
+GITALY_GIT ?=
+
 # How often `make crash` kills a node under pushes and updates of refs.
 CRASHES ?= 500
 
-.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash prepare node
+.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash beside prepare node
 
 demo: prepare
 	@$(CARGO) build --release --locked --quiet -p gitring-node
@@ -65,6 +69,15 @@ crash: prepare
 	@$(CARGO) build --locked --quiet -p gitring-node
 	@CRASHES=$(CRASHES) $(CARGO) test --locked --quiet -p gitring-tests --test main -- \
 		--nocapture crash::
+
+# The steps of node/guide/beside-gitaly.md, then the tests with a Gitaly behind the node.
+beside: prepare
+	@test -n "$(GITALY)" || { echo "usage: make beside GITALY=/path/to/gitaly [GITALY_GIT=/path/to/git]"; exit 2; }
+	@$(CARGO) build --locked --quiet -p gitring-node
+	@GITRING_TEST_GITALY=$(abspath $(GITALY)) $(if $(GITALY_GIT),GITRING_TEST_GITALY_GIT=$(abspath $(GITALY_GIT))) \
+		$(CARGO) run --locked --quiet -p gitring-perf --bin beside
+	@GITRING_TEST_GITALY=$(abspath $(GITALY)) $(if $(GITALY_GIT),GITRING_TEST_GITALY_GIT=$(abspath $(GITALY_GIT))) \
+		$(CARGO) test --locked --quiet -p gitring-tests --test main -- relay::
 
 node: prepare
 	@$(CARGO) build --release --locked -p gitring-node

@@ -59,18 +59,16 @@ fn token(section: &Section<'_>) -> Result<Vec<u8>, SettingsError> {
 }
 
 fn is_own(address: &Address, listen_addr: Option<SocketAddr>, socket_path: Option<&Path>) -> bool {
-    match address {
-        Address::Unix(path) => socket_path == Some(path),
-        Address::Tcp { host, port } => listen_addr.is_some_and(|own| {
-            let ip = match host.as_str() {
-                "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-                host => host.parse().ok(),
-            };
-            let everywhere = own.ip().is_unspecified();
-            *port == own.port()
-                && ip.is_some_and(|ip| ip == own.ip() || everywhere && ip.is_loopback())
-        }),
+    if let Address::Unix(path) = address {
+        return socket_path == Some(path);
     }
+    let (Address::Tcp { host, port }, Some(own)) = (address, listen_addr) else { return false };
+    let ip = match host.as_str() {
+        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        host => host.parse().ok(),
+    };
+    let everywhere = own.ip().is_unspecified();
+    *port == own.port() && ip.is_some_and(|ip| ip == own.ip() || everywhere && ip.is_loopback())
 }
 
 #[cfg(test)]
