@@ -24,8 +24,8 @@ pub struct Answer {
     /// Until the sidechannel has ended.
     trailers: Option<HeaderMap>,
     ended: bool,
-    _lease: Lease,
-    _cut: Cut,
+    lease: Lease,
+    cut: Cut,
 }
 
 // === impl Answer ===
@@ -33,7 +33,7 @@ pub struct Answer {
 impl Answer {
     pub(super) fn new(body: Incoming, link: Link, pump: Option<Pump>, cut: Cut) -> Self {
         let Link { target, lease, .. } = link;
-        Self { body, target, pump, trailers: None, ended: false, _lease: lease, _cut: cut }
+        Self { body, target, pump, trailers: None, ended: false, lease, cut }
     }
 
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Option<HeaderMap>> {
@@ -50,6 +50,12 @@ impl Answer {
         let mut trailers = HeaderMap::new();
         status.add_header(&mut trailers)?;
         Ok(trailers)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.lease.leave(self.cut.remains());
     }
 }
 

@@ -150,3 +150,58 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Rebuilt<B> {
         read && self.body.is_end_stream()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    /// Frames that have all arrived.
+    struct Frames(VecDeque<Bytes>);
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    /// The body behind its first message is what it was, or why there is none.
+    async fn check(body: &[u8], frame_bytes: usize, expected: Result<Option<&[u8]>, &str>) {
+        let frames = Frames(body.chunks(frame_bytes).map(Bytes::copy_from_slice).collect());
+        let found = first_message(frames, 10).await.map_err(|error| error.to_string());
+        let message = found.as_ref().map(|first| first.message.clone()).map_err(String::as_str);
+        assert_eq!(message, expected.map(|message| message.map(Bytes::copy_from_slice)));
+        let Ok(First { message, rest }) = found else { return };
+        let mut rebuilt = rest.after(message);
+        let mut read = Vec::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut rebuilt).poll_frame(cx)).await {
+            let frame = frame.unwrap_or_else(|error| match error {});
+            read.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+        assert_eq!(read, body, "{frame_bytes}");
+    }
+
+    #[tokio::test]
+    async fn first_messages_however_the_body_is_cut() {
+        let two = b"\0\0\0\0\x03abc\0\0\0\0\x01d";
+        for frame_bytes in 1..=two.len() {
+            check(two, frame_bytes, Ok(Some(b"abc"))).await;
+            check(b"\0\0\0\0\0", frame_bytes, Ok(Some(b""))).await;
+            check(b"", frame_bytes, Ok(None)).await;
+            let truncated = Err("the request ended within its first message");
+            check(b"\0\0\0\0\x03ab", frame_bytes, truncated).await;
+            check(b"\0\0", frame_bytes, truncated).await;
+            let compressed = Err("the message is compressed, which no client of Gitaly does");
+            check(b"\x01\0\0\0\x03abc", frame_bytes, compressed).await;
+            let long = Err("grpc: received message larger than max (11 vs. 10)");
+            check(b"\0\0\0\0\x0babc", frame_bytes, long).await;
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Always true:
 //! - there are at most [`CONNECTIONS_MAX`] that take calls, each with at most [`CALLS_MAX`]; one
-//!   that ends or belongs to an earlier target takes no more and lasts as long as its calls;
+//!   that ends, that belongs to an earlier target, or on which a request remains whose call has
+//!   ended, takes no more and lasts as long as its calls;
 //! - one connection is dialled at a time; after a failure nobody dials for a while, and calls fail
 //!   at once with what was said then.
 
@@ -14,10 +15,12 @@ use arc_swap::ArcSwap;
 use gitring_proto::token::Secret;
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Mutex, Notify};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::service::Routes;
 
 const CONNECTIONS_MAX: usize = 4;
@@ -25,6 +28,8 @@ const CONNECTIONS_MAX: usize = 4;
 const CALLS_WANTED: usize = 64;
 /// An upstream is near; who waits longer for it waits in vain.
 const DIAL_MAX: Duration = Duration::from_secs(5);
+/// How long a request whose call has ended may remain on a connection without other calls.
+const REMAINS_MAX: Duration = Duration::from_secs(1);
 /// From a failure to the next attempt, doubled with each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -52,10 +57,22 @@ struct Connection {
     target: Arc<Target>,
     /// Its clones are the calls.
     lease: Lease,
+    _sweeping: Sweeping,
 }
 
+/// Ends its task when dropped.
+#[derive(Debug)]
+struct Sweeping(JoinHandle<()>);
+
 /// Counts one call of a connection, and keeps the connection.
-pub(super) type Lease = Arc<()>;
+pub(super) type Lease = Arc<Left>;
+
+/// What calls that have ended left behind on a connection.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    requests: StdMutex<Vec<Weak<()>>>,
+    told: Arc<Notify>,
+}
 
 /// A place on a connection.
 #[derive(Debug)]
@@ -89,7 +106,7 @@ impl Pool {
     }
 
     /// A place for a call: on the connection that has the fewest, or on a new one.
-    pub(super) async fn link(&self) -> Result<Link, RelayError> {
+    pub(super) async fn link(self: &Rc<Self>) -> Result<Link, RelayError> {
         if let Some(link) = self.place(CALLS_WANTED) {
             return Ok(link);
         }
@@ -107,9 +124,9 @@ impl Pool {
                 Ok(client) => {
                     pause.failures = 0;
                     pause.target = None;
-                    let lease = Lease::default();
-                    let link = Link { client, target, lease };
-                    self.connections.borrow_mut().push(link.connection());
+                    let link = Link { client, target, lease: Lease::default() };
+                    let connection = link.connection(self.sweep(&link.lease));
+                    self.connections.borrow_mut().push(connection);
                     return Ok(link);
                 }
                 Err(cause) => {
@@ -125,11 +142,30 @@ impl Pool {
     /// A place on the connection with the fewest calls, if it has fewer than `calls_max`.
     fn place(&self, calls_max: usize) -> Option<Link> {
         let target = self.target.load();
-        let mut connections = self.connections.borrow_mut();
-        connections.retain(|one| one.takes_calls_for(&target) || one.calls() > 0);
+        self.drop_idle(&target);
+        let connections = self.connections.borrow();
         let usable = connections.iter().filter(|one| one.takes_calls_for(&target));
         let idlest = usable.min_by_key(|one| one.calls())?;
         (idlest.calls() < calls_max).then(|| idlest.link())
+    }
+
+    /// Drops connections that take no more calls and have none.
+    fn drop_idle(&self, target: &Arc<Target>) {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|one| one.takes_calls_for(target) || one.calls() > 0);
+    }
+
+    /// Does so a while after a call has left something behind on a connection.
+    fn sweep(self: &Rc<Self>, lease: &Lease) -> Sweeping {
+        let (pool, told) = (Rc::downgrade(self), Arc::clone(&lease.told));
+        Sweeping(spawn_local(async move {
+            loop {
+                told.notified().await;
+                sleep(REMAINS_MAX).await;
+                let Some(pool) = pool.upgrade() else { return };
+                pool.drop_idle(&pool.target());
+            }
+        }))
     }
 
     fn usable(&self, target: &Arc<Target>) -> usize {
@@ -151,7 +187,7 @@ impl Pool {
 
 impl Connection {
     fn takes_calls_for(&self, target: &Arc<Target>) -> bool {
-        Arc::ptr_eq(&self.target, target) && self.client.is_open()
+        Arc::ptr_eq(&self.target, target) && self.client.is_open() && !self.lease.is_clogged()
     }
 
     fn calls(&self) -> usize {
@@ -164,12 +200,42 @@ impl Connection {
     }
 }
 
+// === impl Left ===
+
+impl Left {
+    /// A call has ended, of whose request this may remain.
+    pub(super) fn leave(&self, remains: Weak<()>) {
+        let mut left = self.left();
+        left.retain(|one| one.strong_count() > 0);
+        if remains.strong_count() > 0 {
+            left.push(remains);
+        }
+        if !left.is_empty() {
+            self.told.notify_one();
+        }
+    }
+
+    fn is_clogged(&self) -> bool {
+        self.left().iter().any(|one| one.strong_count() > 0)
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<Weak<()>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 // === impl Link ===
 
 impl Link {
-    fn connection(&self) -> Connection {
+    fn connection(&self, sweeping: Sweeping) -> Connection {
         let (client, target) = (self.client.clone(), Arc::clone(&self.target));
-        Connection { client, target, lease: Arc::clone(&self.lease) }
+        Connection { client, target, lease: Arc::clone(&self.lease), _sweeping: sweeping }
+    }
+}
+
+impl Drop for Sweeping {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
