@@ -10,7 +10,8 @@
 //! - [`sidechannel`]: both ends of the streams that carry packs beside gRPC;
 //! - [`client`]: calls to a Gitaly, and back to a client on its own connection;
 //! - [`drain`]: how a service ends: stop accepting, let finish, cancel;
-//! - [`metrics`]: the registry and the endpoint that serves it.
+//! - [`metrics`]: the registry and the endpoint that serves it;
+//! - [`status`]: what a service shows of itself to people.
 //!
 //! Never here: Git, gRPC methods, what a service does.
 
@@ -24,4 +25,5 @@ pub mod metrics;
 pub mod mux;
 pub mod settings;
 pub mod sidechannel;
+pub mod status;
 mod vectored;

@@ -12,8 +12,10 @@
 
 mod line;
 mod queue;
+mod recent;
 mod time;
 
+pub use self::recent::{Noted, recent};
 pub use self::time::{Timestamp, timestamp};
 pub use tracing::level_filters::LevelFilter;
 
@@ -121,6 +123,7 @@ impl Subscriber for Lines {
     }
 
     fn event(&self, event: &Event<'_>) {
+        recent::note(event);
         // What is formatted may log in turn: then it finds no buffer here, and makes one.
         let text = TEXT.try_with(Cell::take).unwrap_or_default();
         let mut line = Line::begin(self.config.format, *event.metadata().level(), text);

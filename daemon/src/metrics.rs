@@ -1,27 +1,70 @@
-//! The metrics of a process and the endpoint that serves them.
+//! The metrics of a process and the endpoint that serves them, and beside them the status page.
 //!
-//! Always true: the endpoint has a thread of its own, so that it answers while the service is
-//! busy, and reading `/proc` for the process's figures stalls nobody.
-//! Never here: which metrics there are; each owner registers its own.
+//! Always true:
+//! - the endpoint has a thread of its own, so that it answers while the service is busy, and
+//!   reading `/proc` for the process's figures stalls nobody;
+//! - however often it is asked, page and JSON are made at most a few times a second.
+//!
+//! Never here: which metrics and sections there are; each owner registers its own. Profiles: they
+//! would show memory to whoever reaches the port.
 
+use crate::status::{Status, html, json};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Encoder, Registry, TextEncoder};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use tokio::task::LocalSet;
 
-/// Scrapers served at once; a further one waits in the listener's backlog.
+/// Scrapers and browsers served at once; a further one waits in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16;
-/// A scraper that is silent for longer loses its connection.
+/// Whoever is silent for longer loses the connection.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// What a request's line and headers may take: more than any browser sends.
+const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// How old a page may be: a crowd of browsers costs no more than four pages a second.
+const PAGE_AGE_MAX: Duration = Duration::from_millis(250);
+
+/// Headers of every answer. Nothing is loaded, nothing is sent, nobody frames the page.
+const HEADERS: [(HeaderName, &str); 4] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-store"),
+];
+
+/// What the endpoint answers from.
+struct Desk {
+    registry: Registry,
+    status: Status,
+    /// The last page and the last JSON.
+    kept: RefCell<[Option<(Instant, Bytes)>; 2]>,
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Document {
+    Metrics,
+    Page,
+    Json,
+}
 
 /// A registry with the figures of this process in it: CPU, memory, file descriptors, start time.
 pub fn registry() -> Registry {
@@ -31,20 +74,21 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// Serves `GET /metrics` on `listener` until the process ends.
-pub fn serve(listener: TcpListener, registry: Registry) -> io::Result<()> {
+/// Serves `GET /metrics`, `GET /` and `GET /status.json` on `listener` until the process ends.
+pub fn serve(listener: TcpListener, registry: Registry, status: Status) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = {
         let _context = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    std::thread::Builder::new()
-        .name("metrics".to_owned())
-        .spawn(move || runtime.block_on(accept(listener, registry)))?;
+    std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        let desk = Rc::new(Desk { registry, status, kept: RefCell::default() });
+        LocalSet::new().block_on(&runtime, accept(listener, desk));
+    })?;
     Ok(())
 }
 
-async fn accept(listener: tokio::net::TcpListener, registry: Registry) {
+async fn accept(listener: tokio::net::TcpListener, desk: Rc<Desk>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         let stream = match listener.accept().await {
@@ -56,16 +100,17 @@ async fn accept(listener: tokio::net::TcpListener, registry: Registry) {
                 continue;
             }
         };
-        let registry = registry.clone();
-        tokio::spawn(async move {
+        let desk = Rc::clone(&desk);
+        tokio::task::spawn_local(async move {
             let service = service_fn(move |request| {
-                let answer = answer(&request, &registry);
+                let answer = desk.answer(&request);
                 async move { Ok::<_, Infallible>(answer) }
             });
             // A scraper that breaks off is of no interest to anyone.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(SILENCE_MAX)
+                .max_buf_size(HEADERS_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             drop(permit);
@@ -73,24 +118,79 @@ async fn accept(listener: tokio::net::TcpListener, registry: Registry) {
     }
 }
 
-fn answer<B>(request: &Request<B>, registry: &Registry) -> Response<Full<Bytes>> {
-    if request.uri().path() != "/metrics" {
-        return text(StatusCode::NOT_FOUND, "metrics are at /metrics\n");
+// === impl Desk ===
+
+impl Desk {
+    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let document = match request.uri().path() {
+            "/metrics" => Document::Metrics,
+            "/" => Document::Page,
+            "/status.json" => Document::Json,
+            _ => {
+                let text = "metrics are at /metrics, the status at / and /status.json\n";
+                return respond(StatusCode::NOT_FOUND, None, text);
+            }
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut answer =
+                respond(StatusCode::METHOD_NOT_ALLOWED, None, "only GET is allowed\n");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match document {
+            Document::Metrics => match self.metrics() {
+                Ok(text) => respond(StatusCode::OK, Some(document), text),
+                Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),
+            },
+            Document::Page | Document::Json => {
+                respond(StatusCode::OK, Some(document), self.status(document))
+            }
+        }
     }
-    if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed\n");
+
+    fn metrics(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut body = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut body)?;
+        Ok(body)
     }
-    let mut body = Vec::new();
-    match TextEncoder::new().encode(&registry.gather(), &mut body) {
-        Ok(()) => text(StatusCode::OK, body),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+
+    fn status(&self, document: Document) -> Bytes {
+        let mut kept = self.kept.borrow_mut();
+        let place = &mut kept[usize::from(document == Document::Json)];
+        if let Some((made, text)) = place
+            && made.elapsed() < PAGE_AGE_MAX
+        {
+            return text.clone();
+        }
+        let report = self.status.read();
+        let text = match document {
+            Document::Json => json::document(&report),
+            Document::Page | Document::Metrics => html::page(&report),
+        };
+        let text = Bytes::from(text);
+        *place = Some((Instant::now(), text.clone()));
+        text
     }
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+/// Plain text where it is no document.
+fn respond(
+    status: StatusCode,
+    document: Option<Document>,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    let kind = match document {
+        Some(Document::Metrics) => "text/plain; version=0.0.4; charset=utf-8",
+        Some(Document::Page) => "text/html; charset=utf-8",
+        Some(Document::Json) => "application/json",
+        None => "text/plain; charset=utf-8",
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
