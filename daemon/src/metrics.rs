@@ -18,7 +18,7 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
@@ -72,6 +72,18 @@ pub fn registry() -> Registry {
     let process = prometheus::process_collector::ProcessCollector::for_self();
     registry.register(Box::new(process)).expect("the first collector has no rival for its names");
     registry
+}
+
+/// Registers what GitLab's services say of their version. `built`, the time of the build, is empty:
+/// two builds of one source are the same.
+pub fn build_info(registry: &Registry, version: &str, git_version: &str) {
+    let opts = Opts::new("gitlab_build_info", "Version of this service, always 1.")
+        .const_label("version", version)
+        .const_label("built", "")
+        .const_label("git_version", git_version);
+    let gauge = IntGauge::with_opts(opts).expect("name and labels are valid");
+    gauge.set(1);
+    registry.register(Box::new(gauge)).expect("registered once a registry");
 }
 
 /// Serves `GET /metrics`, `GET /` and `GET /status.json` on `listener` until the process ends.
@@ -132,8 +144,7 @@ impl Desk {
             }
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer =
-                respond(StatusCode::METHOD_NOT_ALLOWED, None, "only GET is allowed\n");
+            let mut answer = respond(StatusCode::METHOD_NOT_ALLOWED, None, "only GET is allowed\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }

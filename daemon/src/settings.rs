@@ -168,6 +168,24 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// An array of numbers, whole or not.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, SettingsError> {
+        let number = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(|number| number as f64),
+            DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
+        };
+        self.typed(key, "an array of numbers", |value| {
+            value.as_array()?.iter().map(number).collect::<Option<Vec<f64>>>()
+        })
+    }
+
     /// A string in the notation of Go's durations: `1m30s`.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>, SettingsError> {
         self.parsed(key, |text| crate::duration::parse(text).map_err(|error| error.to_string()))

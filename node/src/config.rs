@@ -10,6 +10,9 @@
 mod gitlab;
 mod keys;
 mod pack_cache;
+mod prometheus;
+
+pub use self::prometheus::LATENCY_BUCKETS_S;
 
 use self::keys::Standing;
 use crate::gitlab::GitlabConfig;
@@ -67,6 +70,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Where `/metrics` is served, if anywhere.
     pub prometheus_listen_addr: Option<SocketAddr>,
+    /// Upper bounds of histograms of latencies, seconds; ascending.
+    pub latency_buckets: Vec<f64>,
     /// How long requests may go on after SIGTERM.
     pub grace: Duration,
     /// `socket_path`, `listen_addr`, `[auth]`, `[timeout]`.
@@ -127,6 +132,7 @@ impl Config {
                 None | Some("") => None,
                 Some(_) => root.parsed("prometheus_listen_addr", address)?,
             },
+            latency_buckets: prometheus::latency_buckets(&root)?,
             grace: root.duration("graceful_restart_timeout")?.unwrap_or(GRACE_DEFAULT),
             gitlab: gitlab::read(&root)?,
             hooks: gitlab::hooks(&root)?,

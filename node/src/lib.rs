@@ -3,8 +3,9 @@
 //! Modules from the top down; each uses those below it, never those above:
 //! - [`server`]: start and end of the process;
 //! - [`config`]: the configuration file, gathered from each owner's struct;
+//! - [`status`]: what the node shows of itself to people;
 //! - [`rpc`]: what clients can call;
-//! - [`pack_cache`]: packs that are sent more than once;
+//! - [`spending`]: which repositories cost what;
 //! - [`storage`]: storages, paths in them, opened repositories;
 //! - [`pack_cache`]: packs that are made once for many;
 //! - [`hooks`]: what is asked and told around a push;
@@ -20,4 +21,6 @@ pub mod pack_cache;
 pub mod reactor;
 pub mod rpc;
 pub mod server;
+pub mod spending;
+pub mod status;
 pub mod storage;

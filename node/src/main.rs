@@ -3,6 +3,7 @@
 mod cache_tool;
 mod check;
 mod demo;
+mod top;
 
 use clap::{Parser, Subcommand};
 use gitring_daemon::log;
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Look at the pack cache, empty it, or ask why two fetches did not share a pack
     Cache(cache_tool::Arguments),
+    /// Watch a running node: repositories by cost, packs being built, queues
+    Top(top::Arguments),
     /// Clone from a node and from stock git, compare, and print what each cost
     Demo {
         /// `measure FILE COMMAND…`, how the demo counts what stock git costs
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         (Some(Command::ReceivePack(arguments)), _) => receive_pack::run(&arguments),
         (Some(Command::Check { config }), _) => check::run(&config),
         (Some(Command::Cache(arguments)), _) => cache_tool::run(&arguments),
+        (Some(Command::Top(arguments)), _) => top::run(&arguments),
         (Some(Command::Demo { measure }), _) => demo::run(&measure),
         // clap has shown the help instead.
         (None, None) => ExitCode::from(2),

@@ -12,14 +12,18 @@
 //! Never here: which objects a pack holds, how it is built or framed; HTTP, gRPC.
 
 pub mod building;
+mod costs;
 pub mod disk;
 mod metrics;
 mod productions;
 mod sample;
 pub(crate) mod settings;
+mod snapshot;
 
 pub use self::building::{BuildError, Building};
+pub use self::costs::{Bill, Cost};
 pub use self::settings::PackCacheConfig;
+pub use self::snapshot::{Making, Snapshot};
 pub use gitring_streamcache::{FetchError, Key, Note, ReadError};
 
 use self::building::Buildings;
@@ -30,6 +34,7 @@ use bytes::Bytes;
 use gitring_streamcache::{Cache, Fetch, Index, Lead, Reader, WriteError};
 use prometheus::Registry;
 use std::fmt;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +47,9 @@ pub struct SharedPacks {
     metrics: Metrics,
     /// Whether a reactor keeps house already.
     kept: Arc<AtomicBool>,
+    /// Packs are kept, and so many bytes of them.
+    enabled: bool,
+    bytes_max: u64,
 }
 
 /// One reactor's way to the packs.
@@ -82,6 +90,8 @@ pub struct Stream {
     pub role: Role,
     /// `None`: nobody else can read it.
     named: Option<Named>,
+    /// What a hit costs others.
+    known_cost: Option<Cost>,
     metrics: Metrics,
 }
 
@@ -90,6 +100,9 @@ pub struct Producer {
     lead: Lead<CacheDisk>,
     /// What readers are told meanwhile.
     pub building: Arc<Building>,
+    /// `None`: nobody else can read it.
+    key: Option<Key>,
+    metrics: Metrics,
 }
 
 // === impl SharedPacks ===
@@ -102,7 +115,7 @@ impl SharedPacks {
         let index = Index::new(config.directory.clone(), config.limits(), observer);
         let index = Arc::new(index);
         metrics.watch(registry, &index);
-        Self::around(index, metrics, false)
+        Self::around(index, metrics, config, false)
     }
 
     /// For a process that serves one client: every pack lives in memory and is gone with it.
@@ -110,12 +123,18 @@ impl SharedPacks {
         let config = PackCacheConfig::in_memory();
         let metrics = Metrics::register(registry, &config);
         let index = Index::in_memory(config.limits(), Arc::new(metrics.clone()));
-        Self::around(Arc::new(index), metrics, true)
+        Self::around(Arc::new(index), metrics, &config, true)
     }
 
-    fn around(index: Arc<Index<CacheDisk>>, metrics: Metrics, is_kept: bool) -> Self {
+    fn around(
+        index: Arc<Index<CacheDisk>>,
+        metrics: Metrics,
+        config: &PackCacheConfig,
+        is_kept: bool,
+    ) -> Self {
         let kept = Arc::new(AtomicBool::new(is_kept));
-        Self { index, buildings: Buildings::default(), metrics, kept }
+        let PackCacheConfig { enabled, bytes_max, .. } = *config;
+        Self { index, buildings: Buildings::default(), metrics, kept, enabled, bytes_max }
     }
 
     /// The way of the reactor that calls; the first one keeps house.
@@ -134,13 +153,14 @@ impl SharedPacks {
 // === impl Packs ===
 
 impl Packs {
-    /// The pack named `key`. If nobody makes it, `produce` does, as a task of this reactor.
+    /// The pack with this name. If nobody makes it, `produce` does, as a task of this reactor, for
+    /// a client of `repository`.
     ///
     /// # Errors
     /// Where too many are being made.
     pub async fn fetch<P: Future<Output = ()> + 'static>(
         &self,
-        named: Named,
+        (named, repository): (Named, &Path),
         note: impl FnOnce() -> Note,
         produce: impl FnOnce(Producer) -> P,
     ) -> Result<Stream, FetchError> {
@@ -148,13 +168,13 @@ impl Packs {
             Fetch::Hit(reader) => (reader, Arc::default(), Role::Hit),
             Fetch::Join(reader) => (reader, self.buildings.find(&named.key), Role::Join),
             Fetch::Lead(lead, reader) => {
-                let (building, site) = self.buildings.begin(named.key);
-                self.begin(lead, &building, site, produce);
+                let (building, site) = self.buildings.begin(named.key, repository);
+                let producer = self.producer(lead, &building, Some(named.key));
+                self.begin(producer, site, produce);
                 (reader, building, Role::Lead)
             }
         };
-        let (named, metrics) = (Some(named), self.metrics.clone());
-        Ok(Stream { reader, building, role, named, metrics })
+        Ok(self.stream(reader, building, role, Some(named)))
     }
 
     /// A pack that nobody else may read.
@@ -167,20 +187,43 @@ impl Packs {
     ) -> Result<Stream, FetchError> {
         let (lead, reader) = self.cache.alone().await?;
         let building = Arc::default();
-        self.begin(lead, &building, (), produce);
-        let (role, named, metrics) = (Role::Lead, None, self.metrics.clone());
-        Ok(Stream { reader, building, role, named, metrics })
+        self.begin(self.producer(lead, &building, None), (), produce);
+        Ok(self.stream(reader, building, Role::Lead, None))
+    }
+
+    fn producer(
+        &self,
+        lead: Lead<CacheDisk>,
+        building: &Arc<Building>,
+        key: Option<Key>,
+    ) -> Producer {
+        Producer { lead, building: Arc::clone(building), key, metrics: self.metrics.clone() }
+    }
+
+    fn stream(
+        &self,
+        reader: Reader<CacheDisk>,
+        building: Arc<Building>,
+        role: Role,
+        named: Option<Named>,
+    ) -> Stream {
+        building.joined();
+        let metrics = self.metrics.clone();
+        let known_cost = match (role, &named) {
+            (Role::Hit, Some(named)) => metrics.costs.get(&named.key),
+            (Role::Hit | Role::Join | Role::Lead, _) => None,
+        };
+        Stream { reader, building, role, named, known_cost, metrics }
     }
 
     /// Begins the task that makes a pack; `site` is held until it ends.
     fn begin<P: Future<Output = ()> + 'static>(
         &self,
-        lead: Lead<CacheDisk>,
-        building: &Arc<Building>,
+        producer: Producer,
         site: impl Sized + 'static,
         produce: impl FnOnce(Producer) -> P,
     ) {
-        let producing = produce(Producer { lead, building: Arc::clone(building) });
+        let producing = produce(producer);
         self.productions.begin(async move {
             producing.await;
             drop(site);
@@ -216,11 +259,25 @@ impl Stream {
     pub fn key(&self) -> Option<Key> {
         self.named.as_ref().map(|named| named.key)
     }
+
+    /// What the pack cost or saved, once it was made and as far as that is known.
+    pub fn bill(&self) -> Option<Bill> {
+        match self.role {
+            Role::Hit => self.known_cost.map(Bill::Saved),
+            Role::Join => self.building.cost().map(Bill::Saved),
+            Role::Lead => self.building.cost().map(Bill::Spent),
+        }
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.metrics.served(self.named.as_ref(), self.reader.position(), self.role);
+        self.building.left();
+        let bytes = self.reader.position();
+        self.metrics.served(self.named.as_ref(), bytes, self.role);
+        if let Some(saved) = self.bill().and_then(|bill| bill.saved()).filter(|_| bytes > 0) {
+            self.metrics.saved(self.role, saved);
+        }
     }
 }
 
@@ -232,6 +289,7 @@ impl Producer {
     /// # Errors
     /// Nobody reads any more.
     pub async fn write(&mut self, data: Bytes) -> Result<(), WriteError> {
+        self.building.wrote(data.len() as u64);
         self.lead.write(data).await
     }
 
@@ -240,8 +298,11 @@ impl Producer {
         self.lead.abandoned().await;
     }
 
-    /// The pack is whole.
-    pub async fn finish(self) {
+    /// The pack is whole, and cost so much.
+    pub async fn finish(self, cost: Cost) {
+        // Before anybody can hit it.
+        self.metrics.built(self.key.as_ref(), cost);
+        self.building.finished(cost);
         self.lead.finish().await;
     }
 

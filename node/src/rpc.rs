@@ -28,6 +28,7 @@ use crate::hooks::Hooks;
 use crate::pack_cache::Packs;
 use crate::reactor::children::Children;
 use crate::reactor::workers::Workers;
+use crate::spending::Spending;
 use crate::storage::Writing;
 use fetch::Buffers;
 use git::Git;
@@ -54,6 +55,8 @@ pub struct Services {
     pub buffers: Buffers,
     /// Packs that are there already, or being made.
     pub packs: Packs,
+    /// Who is charged for what.
+    pub spending: Spending,
     /// What one push may take.
     pub pushes: push::Limits,
     /// Pushes that go on whether or not their clients wait.

@@ -4,6 +4,7 @@
 
 mod doors;
 mod runtime_dir;
+mod seeing;
 mod system;
 
 use self::doors::{Blueprint, Listening, MakeServices, StartListening};
@@ -19,9 +20,10 @@ use crate::reactor::workers::Workers;
 use crate::rpc::fetch::Buffers;
 use crate::rpc::git::{Git, Surroundings};
 use crate::rpc::{self, FetchMetrics, Services, defaults, push};
+use crate::spending::Spending;
 use crate::storage::{Repositories, WRITERS_DEFAULT, Writing};
 use gitring_daemon::drain::{self, Control};
-use gitring_daemon::listener::{self, ListenError};
+use gitring_daemon::listener::ListenError;
 use gitring_daemon::{log, metrics};
 use gitring_git::repository::Environment;
 use std::io;
@@ -143,11 +145,17 @@ impl Node {
             workers.clone(),
             writing.clone(),
         );
+        repositories.count(&registry)?;
         let metrics = FetchMetrics::register(&registry);
-        let gitlab = config.gitlab.as_ref().map(|gitlab| Client::new(gitlab, &registry));
+        let gitlab = config
+            .gitlab
+            .as_ref()
+            .map(|gitlab| Client::new(gitlab, &registry, &config.latency_buckets));
         let pools = Pools { workers, writing, children: children.clone() };
         let hooks = pools.hooks(config.hooks.clone(), gitlab.transpose()?, &git.program);
-        let services = services(pools, git, (hooks, metrics.clone()), config.pushes);
+        let spending = Spending::new();
+        let shared = (hooks, metrics.clone(), spending.clone());
+        let services = services(pools, git, shared, config.pushes);
         let (control, drain) = drain::channel();
         let Listening { listeners, gateway, gitaly } = Listening::start(&config)?;
         if config.gitaly.auth.secret.is_none() && gitaly.is_some_and(|at| !at.ip().is_loopback()) {
@@ -155,18 +163,12 @@ impl Node {
         }
         let services = (&metrics, services);
         let blueprint = Blueprint::new(&config, repositories.clone(), services, &registry);
+        let packs = blueprint.packs();
         let build = move |ring| blueprint.build(ring);
         let from = (&rings, &registry);
         let reactors = Reactors::start(config.runtime.reactors, &drain, from, build)?;
-        let metrics_address = match config.prometheus_listen_addr {
-            None => None,
-            Some(address) => {
-                let listener = listener::tcp(address)?;
-                let address = listener.local_addr()?;
-                metrics::serve(listener, registry.clone())?;
-                Some(address)
-            }
-        };
+        let sources = seeing::sources(&config, (packs, spending), (found.version, &registry));
+        let metrics_address = seeing::serve(config.prometheus_listen_addr, sources)?;
         accept::start(listeners, config.runtime.connections_max, reactors, drain)?;
         tracing::info!(
             address = gateway.map(|address| address.to_string()),
@@ -243,7 +245,7 @@ impl Pools {
 fn services(
     pools: Pools,
     git: Git,
-    (hooks, metrics): (Hooks, FetchMetrics),
+    (hooks, metrics, spending): (Hooks, FetchMetrics, Spending),
     pushes: push::Limits,
 ) -> MakeServices {
     let (git, buffers) = (Arc::new(git), Buffers::default());
@@ -258,6 +260,7 @@ fn services(
         metrics: metrics.clone(),
         buffers: buffers.clone(),
         packs,
+        spending: spending.clone(),
         agent: rpc::agent(),
         trace: None,
         explain_errors: true,

@@ -21,6 +21,7 @@ pub use self::sketch::Spent;
 
 use self::sketch::Named;
 use self::window::Window;
+use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -104,7 +105,7 @@ impl Spending {
     /// Charges a repository with a call.
     pub fn charge(&self, charge: &Charge<'_>) {
         let now = Instant::now();
-        let bytes_cost = GIB_COST.as_nanos() * u128::from(charge.bytes) >> 30;
+        let bytes_cost = (GIB_COST.as_nanos() * u128::from(charge.bytes)) >> 30;
         let bytes_cost = Duration::from_nanos(u64::try_from(bytes_cost).unwrap_or(u64::MAX));
         let cost = CALL_COST + bytes_cost + charge.children;
         let spent = Spent {
@@ -133,7 +134,7 @@ impl Spending {
             }
         }
         let mut all: Vec<Account> = all.into_values().collect();
-        all.sort_by(|left, right| right.spent.cost_us.cmp(&left.spent.cost_us));
+        all.sort_by_key(|account| Reverse(account.spent.cost_us));
         all.truncate(count);
         all
     }

@@ -4,7 +4,7 @@
 //! - every text goes through [`escape`]: names of repositories are chosen by strangers;
 //! - the page needs nothing but itself.
 
-use super::words::{uptime, words};
+use super::words::{shown, uptime, words};
 use super::{Content, Figure, Heading, Report, Table, Tone, Value};
 use crate::log::timestamp;
 use std::fmt::Write as _;
@@ -51,19 +51,10 @@ pub fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // Control characters, and those that turn text around, would forge what is read.
-            hidden if is_hidden(hidden) => out.push('\u{fffd}'),
-            other => out.push(other),
+            other => out.push(shown(other)),
         }
     }
     out
-}
-
-/// Controls, and marks of direction (Unicode Standard Annex 9).
-pub(crate) fn is_hidden(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {

@@ -1,6 +1,6 @@
 //! Values as people read them: on the page, and in a terminal.
 //!
-//! Never here: escaping.
+//! Never here: escaping for a document.
 
 use super::Value;
 
@@ -71,4 +71,17 @@ pub fn uptime(seconds: u64) -> String {
         (0, _) => format!("{hours} h {minutes} min"),
         (_, _) => format!("{days} d {hours} h"),
     }
+}
+
+/// Text without what would steer a terminal, or turn around what is read.
+pub fn plain(text: &str) -> String {
+    text.chars().map(shown).collect()
+}
+
+/// The character, or a replacement for controls and marks of direction (Unicode Standard Annex 9).
+pub(super) fn shown(char: char) -> char {
+    let is_hidden = char.is_control()
+        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    if is_hidden { '\u{fffd}' } else { char }
 }

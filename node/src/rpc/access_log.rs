@@ -4,6 +4,7 @@
 
 use super::wire::{PackServed, Version};
 use crate::reactor::children::{Account, Cost};
+use crate::spending::Charge;
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -82,6 +83,16 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 
 // === impl Record ===
 
+impl Record {
+    /// What the request cost its repository, if one was found.
+    pub(crate) fn charge(&self) -> Option<Charge<'_>> {
+        let (path, account) = (self.path.as_deref()?, self.account.as_deref()?);
+        let usage = account.cost().usage;
+        let (storage, bytes) = (self.storage.as_str(), self.response_bytes);
+        Some(Charge { storage, path, children: usage.user + usage.system, bytes })
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.complete && self.error.is_none() {
@@ -110,6 +121,11 @@ impl Drop for Record {
             pack_objects_cache.hit = pack.map(PackServed::is_hit),
             pack_objects_cache.served_bytes = pack.map(|pack| pack.bytes),
             pack_objects_cache.generated_bytes = pack.and_then(PackServed::generated_bytes),
+            pack_objects_cache.role = pack.map(PackServed::role),
+            pack_objects_cache.builder = pack.and_then(PackServed::builder),
+            pack_objects_cache.build_cpu_ms = pack.and_then(PackServed::build_cpu).map(millis),
+            pack_objects_cache.saved_cpu_ms = pack.and_then(PackServed::saved_cpu).map(millis),
+            pack_objects_cache.wait_ms = pack.map(|pack| millis(pack.waited)),
             command.count = usage.and(of).map(|cost| u64::from(cost.started)),
             command.cpu_time_ms = usage.map(|usage| whole_millis(usage.user + usage.system)),
             command.user_time_ms = usage.map(|usage| whole_millis(usage.user)),

@@ -38,6 +38,7 @@ pub use self::call::metrics::GitalyMetrics;
 use self::call::auth::Auth;
 use self::call::metrics::{NegotiationMetrics, Series};
 use crate::rpc::Services;
+use crate::spending::Spending;
 use crate::storage::{Glances, Repositories};
 use prometheus::Histogram;
 use std::net::SocketAddr;
@@ -73,6 +74,7 @@ pub struct Gitaly {
     auth: Auth,
     routes: routes::Services,
     series: Series,
+    spending: Spending,
 }
 
 /// What the services answer from.
@@ -84,6 +86,8 @@ struct Resources {
     negotiations: NegotiationMetrics,
     /// How long votes take.
     voting_delay: Histogram,
+    /// How many commits ListCommitsByOid is asked for at once.
+    oids_asked: Histogram,
     timeouts: Timeouts,
 }
 
@@ -110,12 +114,14 @@ impl Gitaly {
         metrics: GitalyMetrics,
     ) -> Rc<Self> {
         let negotiations = metrics.negotiations.clone();
+        let spending = services.spending.clone();
         let resources = Rc::new(Resources {
             services,
             repositories,
             glances: Glances::default(),
             negotiations,
             voting_delay: metrics.voting_delay.clone(),
+            oids_asked: metrics.oids_asked.clone(),
             timeouts: config.timeouts,
         });
         let auth = Auth::new(config.auth.clone(), metrics.auth.clone());
@@ -123,6 +129,7 @@ impl Gitaly {
             auth,
             routes: routes::Services::new(&resources),
             series: Series::new(metrics),
+            spending,
         })
     }
 }

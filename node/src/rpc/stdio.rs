@@ -19,6 +19,7 @@ use crate::pack_cache::{Packs, SharedPacks};
 use crate::reactor::children::Children;
 use crate::reactor::ring::Rings;
 use crate::reactor::workers::Workers;
+use crate::spending::Spending;
 use crate::storage::Writing;
 use gitring_daemon::log;
 use gitring_git::refs::Namespace;
@@ -106,6 +107,7 @@ fn services() -> Result<MakeServices, String> {
         metrics: FetchMetrics::register(&registry),
         buffers: Buffers::default(),
         packs,
+        spending: Spending::new(),
         agent: variable("GIT_USER_AGENT")
             .map_or_else(super::agent, |agent| agent.to_string_lossy().into_owned()),
         trace: Trace::from_variables(variable).map(Arc::new),

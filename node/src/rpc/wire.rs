@@ -6,7 +6,7 @@
 
 use super::fetch::Buffers;
 use super::packets::PacketError;
-use crate::pack_cache::{self, BuildError, Key, ReadError, Role};
+use crate::pack_cache::{self, Bill, BuildError, Key, ReadError, Role};
 use crate::reactor::children::{Account, SpawnError};
 use crate::reactor::workers::WorkerError;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use gitring_git::upload_pack::{DeskError, Failure};
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a client wants of `git upload-pack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,10 @@ pub struct PackServed {
     pub role: Role,
     /// Of it.
     pub bytes: u64,
+    /// What it cost or saved, as far as that is known.
+    pub bill: Option<Bill>,
+    /// Until its first byte was there.
+    pub waited: Duration,
 }
 
 /// Why a fetch failed.
@@ -171,6 +176,26 @@ impl PackServed {
     /// As Gitaly logs whether a pack was made for somebody else.
     pub(crate) fn is_hit(&self) -> &'static str {
         if self.role == Role::Lead { "false" } else { "true" }
+    }
+
+    /// `hit`, `join`, `lead`
+    pub(crate) fn role(&self) -> &'static str {
+        self.role.name()
+    }
+
+    /// Who made it.
+    pub(crate) fn builder(&self) -> Option<&'static str> {
+        self.bill.map(|bill| bill.cost().builder)
+    }
+
+    /// CPU time that its making took, if it was made for this client.
+    pub(crate) fn build_cpu(&self) -> Option<Duration> {
+        self.bill.and_then(|bill| bill.spent())
+    }
+
+    /// CPU time that its making would have taken again.
+    pub(crate) fn saved_cpu(&self) -> Option<Duration> {
+        self.bill.and_then(|bill| bill.saved())
     }
 
     /// Bytes that were made for this client.

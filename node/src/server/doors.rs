@@ -109,8 +109,13 @@ impl Blueprint {
             packs: SharedPacks::new(&config.pack_cache, registry),
             services,
             gateway_metrics,
-            gitaly_metrics: GitalyMetrics::register(registry),
+            gitaly_metrics: GitalyMetrics::register(registry, &config.latency_buckets),
         }
+    }
+
+    /// The packs that all reactors share.
+    pub(super) fn packs(&self) -> SharedPacks {
+        self.packs.clone()
     }
 
     /// The doors of the reactor that calls.

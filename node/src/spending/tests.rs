@@ -70,7 +70,8 @@ fn a_window_forgets() {
 fn repositories_are_ordered_by_what_they_cost() {
     let spending = Spending::new();
     let long = "x".repeat(5_000);
-    for (path, children_ms, bytes) in [("light.git", 0, 0), ("sent.git", 0, 1 << 33), (&*long, 900, 9)]
+    for (path, children_ms, bytes) in
+        [("light.git", 0, 0), ("sent.git", 0, 1 << 33), (&*long, 900, 9)]
     {
         let children = Duration::from_millis(children_ms);
         spending.charge(&Charge { storage: "default", path, children, bytes });

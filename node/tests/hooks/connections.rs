@@ -104,7 +104,7 @@ async fn wrong_files_stop_the_start() {
     let check = |change: &dyn Fn(&mut GitlabConfig), expected: &str| {
         let mut config = asking(&gitlab);
         change(&mut config);
-        let error = gitring_node::gitlab::Client::new(&config, &prometheus::Registry::new());
+        let error = gitring_node::gitlab::Client::new(&config, &prometheus::Registry::new(), &[]);
         let error = error.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     };

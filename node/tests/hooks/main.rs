@@ -147,7 +147,7 @@ fn asking(gitlab: &gitlab::Gitlab) -> GitlabConfig {
 }
 
 fn client(config: &GitlabConfig) -> Client {
-    Client::new(config, &Registry::new()).unwrap()
+    Client::new(config, &Registry::new(), &[]).unwrap()
 }
 
 // === impl Terminal ===

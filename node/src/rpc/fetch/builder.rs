@@ -11,7 +11,7 @@
 
 use super::flow::Flow;
 use super::{CancelOnDrop, server};
-use crate::pack_cache::{BuildError, Producer};
+use crate::pack_cache::{BuildError, Cost, Producer};
 use crate::reactor::children::{Child, ChildCommand, CommandName};
 use crate::rpc::Services;
 use crate::rpc::wire::Call;
@@ -25,9 +25,12 @@ use gitring_streamcache::WriteError;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 
+/// How metrics and log lines name this builder.
+const CHILD: &str = "child";
 /// Bytes of progress or complaints that are read at once.
 const STDERR_BYTES: usize = 4_096;
 
@@ -50,14 +53,15 @@ enum Stopped {
 /// Builds what was ordered.
 pub(super) async fn build(order: Order, mut producer: Producer) {
     match run(&order, &mut producer).await {
-        Ok(()) => producer.finish().await,
+        Ok(cpu) => producer.finish(Cost { builder: CHILD, cpu }).await,
         Err(Stopped::Failed(error)) => producer.fail(error),
         // Dropping the producer says the rest.
         Err(Stopped::Abandoned) => {}
     }
 }
 
-async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
+/// The CPU time that it took.
+async fn run(order: &Order, producer: &mut Producer) -> Result<Duration, Stopped> {
     let starting = async {
         let tags = open_tags(order).await?;
         let child = order.services.children.spawn(command(order)).await;
@@ -67,6 +71,7 @@ async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
         started = starting => started?,
         () = producer.abandoned() => return Err(Stopped::Abandoned),
     };
+    producer.building.built_by(CHILD);
     if order.progress {
         producer.building.shows_progress();
     }
@@ -76,7 +81,7 @@ async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
     tokio::try_join!(relay(&mut child, order, producer), feeding)?;
     let exit = child.wait().await.map_err(BuildError::Pipe)?;
     match exit.status.success() {
-        true => Ok(()),
+        true => Ok(exit.usage.user + exit.usage.system),
         false => Err(BuildError::Died(exit.status).into()),
     }
 }

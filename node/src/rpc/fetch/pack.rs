@@ -51,6 +51,9 @@ struct Passage<'c, 'a, I, O> {
     framing: Framing,
     delivery: Delivery,
     pieces: Vec<Bytes>,
+    began: Instant,
+    /// From the beginning to the first byte of the pack.
+    waited: Option<Duration>,
     last_sent: Instant,
 }
 
@@ -62,14 +65,18 @@ pub(super) async fn serve<I: Input, O: Output>(
 ) -> Result<(), FetchError> {
     let request: Arc<PackRequest> = request.into();
     let framing = Framing::new(delivery.sideband, conversation.call.nested);
-    let last_sent = Instant::now();
-    let mut passage = Passage { conversation, framing, delivery, pieces: Vec::new(), last_sent };
+    let began = Instant::now();
+    let (pieces, waited, last_sent) = (Vec::new(), None, began);
+    let mut passage = Passage { conversation, framing, delivery, pieces, began, waited, last_sent };
     let mut may_start_over = true;
     loop {
         let mut stream = passage.look_up(&request).await?;
         let served = passage.relay(&mut stream, may_start_over).await?;
-        let (key, role, bytes) = (stream.key(), stream.role, stream.position());
-        passage.conversation.summary.pack = Some(PackServed { key, role, bytes });
+        let (key, role, bytes, bill) =
+            (stream.key(), stream.role, stream.position(), stream.bill());
+        let waited = passage.waited.unwrap_or_else(|| began.elapsed());
+        let pack = PackServed { key, role, bytes, bill, waited };
+        passage.conversation.summary.pack = Some(pack);
         match served {
             Ok(()) => return Ok(()),
             Err(error) if may_start_over && is_worth_another(&stream, &error) => {
@@ -98,7 +105,8 @@ impl<I: Input, O: Output> Passage<'_, '_, I, O> {
         let Some(key) = request.key() else { return Ok(packs.alone(build).await?) };
         let named = Named { key: Key::new(*key.digest()), request: key.parts().to_string() };
         let repository = &conversation.call.repository;
-        Ok(packs.fetch(named, || note(repository, key), build).await?)
+        let from = (named, repository.git_dir());
+        Ok(packs.fetch(from, || note(repository, key), build).await?)
     }
 
     /// Until the pack has ended, one way or the other.
@@ -123,6 +131,8 @@ impl<I: Input, O: Output> Passage<'_, '_, I, O> {
                 Next::Said(text) => self.say(&text).await?,
                 Next::Silence => self.send(Bytes::from_static(KEEP_ALIVE)).await?,
                 Next::Pack(Ok(Some(bytes))) => {
+                    let began = self.began;
+                    self.waited.get_or_insert_with(|| began.elapsed());
                     if stream.role == Role::Hit
                         && shows_progress
                         && stream.position() == bytes.len() as u64

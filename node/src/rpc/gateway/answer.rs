@@ -41,6 +41,7 @@ pub(super) async fn answer(
     let mut ledger = Ledger {
         record: record(&gateway, &parts, peer),
         metrics: gateway.metrics.clone(),
+        spending: gateway.services.spending.clone(),
         _active: watch.begin(),
     };
     Ok(match serve(&gateway, &parts, body, &watch, &mut ledger).await {

@@ -19,6 +19,7 @@ use crate::rpc::access_log::Record;
 use crate::rpc::fetch::Buffers;
 use crate::rpc::push::PushError;
 use crate::rpc::wire::{FetchError, Gone, Output, Summary};
+use crate::spending::Spending;
 use bytes::{Buf, Bytes};
 use gitring_daemon::log;
 use hyper::body::{Body, Frame, SizeHint};
@@ -49,6 +50,7 @@ enum Content {
 pub(super) struct Ledger {
     pub(super) record: Record,
     pub(super) metrics: GatewayMetrics,
+    pub(super) spending: Spending,
     pub(super) _active: Active,
 }
 
@@ -247,6 +249,9 @@ impl Body for Answer {
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.metrics.count(&self.record);
+        if let Some(charge) = self.record.charge() {
+            self.spending.charge(&charge);
+        }
     }
 }
 

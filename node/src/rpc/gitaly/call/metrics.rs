@@ -21,6 +21,8 @@ const NAMES_MAX: usize = 100;
 /// What Rails and Gitaly's own clients say; `none` and `unknown` are said for them.
 const DEADLINE_TYPES: &[&str] = &["none", "unknown", "regular", "limited", "unlimited"];
 const AUTH_VERSIONS: &[&str] = &["v2", "unknown"];
+/// Gitaly's buckets; the first is for none at all.
+const OIDS_ASKED: [f64; 5] = [0.001, 1.0, 5.0, 10.0, 20.0];
 /// Status codes of gRPC.
 const CODES: usize = 17;
 
@@ -39,6 +41,8 @@ pub struct GitalyMetrics {
     pub(in crate::rpc::gitaly) negotiations: NegotiationMetrics,
     /// From a vote to its answer.
     pub(in crate::rpc::gitaly) voting_delay: Histogram,
+    /// Commits asked for at once by ListCommitsByOid.
+    pub(in crate::rpc::gitaly) oids_asked: Histogram,
 }
 
 /// What clients use when they fetch.
@@ -89,8 +93,8 @@ pub(in crate::rpc::gitaly) struct MethodSeries {
 // === impl GitalyMetrics ===
 
 impl GitalyMetrics {
-    /// Registers them.
-    pub fn register(registry: &Registry) -> Self {
+    /// Registers them. Histograms of latencies have these buckets, seconds.
+    pub fn register(registry: &Registry, buckets_s: &[f64]) -> Self {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let vec = IntCounterVec::new(Opts::new(name, help), labels);
             let vec = vec.expect("name and labels are valid");
@@ -111,23 +115,32 @@ impl GitalyMetrics {
             "method_scope",
         ];
         let feature = ["git_negotiation_feature"];
-        // Gitaly's default of prometheus.grpc_latency_buckets.
-        let buckets = vec![0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 30.0, 60.0, 300.0, 1500.0];
         let seconds = HistogramOpts::new("grpc_server_handling_seconds", "How long calls took.");
-        let seconds = HistogramVec::new(seconds.buckets(buckets.clone()), &method)
+        let seconds = HistogramVec::new(seconds.buckets(buckets_s.to_vec()), &method)
             .expect("name and labels are valid");
         registry.register(Box::new(seconds.clone())).expect("registered once a registry");
-        let delay = "gitaly_hook_transaction_voting_delay_seconds";
-        let delay = HistogramOpts::new(delay, "From a vote to its answer.").buckets(buckets);
-        let voting_delay = Histogram::with_opts(delay).expect("the name is valid");
-        registry.register(Box::new(voting_delay.clone())).expect("registered once a registry");
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let histogram = Histogram::with_opts(opts).expect("the name is valid");
+            registry.register(Box::new(histogram.clone())).expect("registered once a registry");
+            histogram
+        };
         let connections =
             counter("gitaly_connections_total", "Connections of Gitaly's clients.", &["type"]);
         Self {
             tcp_connections: connections.with_label_values(&["tcp"]),
             unix_connections: connections.with_label_values(&["unix"]),
             auth: AuthMetrics::register(registry),
-            voting_delay,
+            voting_delay: histogram(
+                "gitaly_hook_transaction_voting_delay_seconds",
+                "From a vote to its answer.",
+                buckets_s,
+            ),
+            oids_asked: histogram(
+                "gitaly_list_commits_by_oid_request_size",
+                "Commits asked for at once by ListCommitsByOid.",
+                &OIDS_ASKED,
+            ),
             started: counter("grpc_server_started_total", "Calls that began.", &method),
             handled: counter("grpc_server_handled_total", "Calls that ended.", &with_code),
             received: counter("grpc_server_msg_received_total", "Messages received.", &method),

@@ -222,8 +222,12 @@ impl Watch {
 
 impl Drop for End {
     fn drop(&mut self) {
+        let record = self.context.record.borrow();
         if let Some(series) = &self.series {
-            self.gitaly.series.end(series, &self.context.record.borrow());
+            self.gitaly.series.end(series, &record);
+        }
+        if let Some(charge) = record.charge() {
+            self.gitaly.spending.charge(&charge);
         }
     }
 }

@@ -6,6 +6,7 @@ use super::client::{Client, known};
 use crate::reactor::children::Account;
 use crate::rpc::access_log::{cost, millis, whole_millis};
 use crate::rpc::wire::{PackServed, Summary};
+use crate::spending::Charge;
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
 use gitring_proto::gitaly::Repository;
@@ -124,6 +125,11 @@ macro_rules! last_line {
             pack_objects_cache.hit = pack.map(PackServed::is_hit),
             pack_objects_cache.served_bytes = pack.map(|pack| pack.bytes),
             pack_objects_cache.generated_bytes = pack.and_then(PackServed::generated_bytes),
+            pack_objects_cache.role = pack.map(PackServed::role),
+            pack_objects_cache.builder = pack.and_then(PackServed::builder),
+            pack_objects_cache.build_cpu_ms = pack.and_then(PackServed::build_cpu).map(millis),
+            pack_objects_cache.saved_cpu_ms = pack.and_then(PackServed::saved_cpu).map(millis),
+            pack_objects_cache.wait_ms = pack.map(|pack| millis(pack.waited)),
             command.count = usage.and(of).map(|cost| u64::from(cost.started)),
             command.cpu_time_ms = usage.map(|usage| whole_millis(usage.user + usage.system)),
             command.user_time_ms = usage.map(|usage| whole_millis(usage.user)),
@@ -170,6 +176,23 @@ impl Record {
             { request_sha = request_sha, response_bytes = response_bytes, },
             "request details"
         );
+    }
+
+    /// What the call cost its repository, if it named one and was not refused for that.
+    pub(in crate::rpc::gitaly) fn charge(&self) -> Option<Charge<'_>> {
+        let named = self.repository.as_ref()?;
+        if matches!(self.code, Code::NotFound | Code::InvalidArgument) {
+            return None;
+        }
+        let usage = self.account.cost().usage;
+        // What a sidechannel carried is no part of the answer.
+        let sent_bytes = self.pack.as_ref().map_or(0, |pack| pack.bytes);
+        Some(Charge {
+            storage: &named.storage_name,
+            path: &named.relative_path,
+            children: usage.user + usage.system,
+            bytes: sent_bytes.max(self.response_bytes),
+        })
     }
 
     /// Levels as go-grpc-middleware gives them to codes.

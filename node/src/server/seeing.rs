@@ -1,0 +1,48 @@
+//! The port that people and collectors look at: metrics, and the status page beside them.
+
+use super::StartError;
+use crate::config::Config;
+use crate::pack_cache::SharedPacks;
+use crate::spending::Spending;
+use crate::status::{self, Limits, Sources};
+use crate::storage::WRITERS_DEFAULT;
+use gitring_daemon::{listener, metrics};
+use prometheus::Registry;
+use std::net::SocketAddr;
+
+/// What the status page is made from. `git_version` is that of the start.
+pub(super) fn sources(
+    config: &Config,
+    (packs, spending): (SharedPacks, Spending),
+    (git_version, registry): (String, &Registry),
+) -> Sources {
+    metrics::build_info(registry, env!("CARGO_PKG_VERSION"), &git_version);
+    let runtime = &config.runtime;
+    Sources {
+        registry: registry.clone(),
+        packs,
+        spending,
+        storages: config.storages.clone(),
+        limits: Limits {
+            reactors: runtime.reactors,
+            workers: runtime.workers,
+            writers: WRITERS_DEFAULT,
+            children: runtime.children_max,
+            connections: runtime.connections_max,
+        },
+        git_version,
+    }
+}
+
+/// Opens the port, where there is to be one, and says where it is.
+pub(super) fn serve(
+    address: Option<SocketAddr>,
+    sources: Sources,
+) -> Result<Option<SocketAddr>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = listener::tcp(address)?;
+    let address = listener.local_addr()?;
+    let registry = sources.registry.clone();
+    metrics::serve(listener, registry, status::status(sources))?;
+    Ok(Some(address))
+}
