@@ -18,5 +18,6 @@ mod hostile;
 mod pack_cache;
 mod protocol;
 mod push;
+mod seeing;
 mod stdio_environment;
 mod tidy;

@@ -96,6 +96,9 @@ pub fn status(sources: Sources) -> Status {
     status.add(place::QUEUES, heading("queues", "Threads and processes"), move || {
         lists::queues(&of.read(), limits)
     });
+    let of = gauges.clone();
+    status
+        .add(place::LIMITS, heading("limits", "Limits in use"), move || lists::limits(&of.read()));
     for (span, key, title) in [
         (Span::Minute, "top_minute", "Repositories by cost, last minute"),
         (Span::Hour, "top_hour", "Repositories by cost, last hour"),

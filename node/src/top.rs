@@ -64,10 +64,16 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         if arguments.once {
             return ExitCode::SUCCESS;
         }
-        std::thread::sleep(INTERVAL);
+        pause();
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program of its own, without reactors")]
+fn pause() {
+    std::thread::sleep(INTERVAL);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program of its own, without reactors")]
 fn address(node: &str) -> Result<SocketAddr, String> {
     if Path::new(node).is_file() {
         let config = Config::load(Path::new(node));

@@ -27,7 +27,7 @@ pub fn page(report: &Report) -> String {
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta http-equiv=\"refresh\" content=\"{REFRESH_S}\">\n\
              <title>{service}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-             <header><h1>{service}</h1><p>version {version} · up {} · {} UTC</p>\
+             <header><h1>{service}</h1><p>version {version} · up {} · {}</p>\
              <nav><a href=\"/metrics\">metrics</a> <a href=\"/status.json\">JSON</a></nav>\
              </header>\n<main>\n",
             uptime(report.uptime.as_secs()),
@@ -92,10 +92,9 @@ fn table_html(out: &mut String, table: &Table) {
         return;
     }
     out.push_str("<div class=\"scroll\"><table><thead><tr>");
-    let is_number = |at: usize| table.rows.iter().any(|row| row.get(at).is_some_and(is_number));
-    let classes: Vec<&str> = (0..table.columns.len())
-        .map(|at| if is_number(at) { " class=\"number\"" } else { "" })
-        .collect();
+    let first = table.rows.first().into_iter().flatten();
+    let classes: Vec<&str> =
+        first.map(|value| if is_number(value) { " class=\"number\"" } else { "" }).collect();
     for ((_, label), class) in table.columns.iter().zip(&classes) {
         put(out, format_args!("<th{class}>{}</th>", escape(label)));
     }
@@ -134,7 +133,8 @@ fn cell(value: &Value) -> String {
         Value::Ratio(share) => format!("{words}{}", bar(*share)),
         Value::Fill { used, max, .. } => {
             let share = if *max > 0 { *used as f64 / *max as f64 } else { 0.0 };
-            format!("{words}{}", bar(share))
+            let (used, max) = words.split_once(" of ").unwrap_or((&words, ""));
+            format!("{used}<small> of {max}</small>{}", bar(share))
         }
         Value::State(_, tone) => {
             let class = match tone {

@@ -66,7 +66,18 @@ impl Gathered {
         found.map(|(kind, metric)| value(kind, metric)).sum()
     }
 
-    fn metrics(&self, name: &str) -> impl Iterator<Item = (MetricType, &Metric)> {
+    /// Every series of this name: its labels and its value.
+    pub(super) fn series<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> impl Iterator<Item = (Vec<(&'a str, &'a str)>, f64)> {
+        self.metrics(name).map(|(kind, metric)| {
+            let labels = metric.get_label().iter().map(|pair| (pair.name(), pair.value()));
+            (labels.collect(), value(kind, metric))
+        })
+    }
+
+    fn metrics<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (MetricType, &'a Metric)> {
         let families = self.families.iter().filter(move |family| family.name() == name);
         families.flat_map(|family| {
             let kind = family.get_field_type();

@@ -14,16 +14,17 @@ pub(super) fn content(metrics: &Gathered, packs: &Snapshot, limits: Limits) -> C
     let begun = metrics.sum("grpc_server_started_total");
     let calls = (begun - metrics.sum("grpc_server_handled_total")).max(0.0) as u64;
     let fill = |used: u64, max: usize| Value::Fill { used, max: max as u64, is_bytes: false };
+    let connections = metrics.count("gitring_reactor_connections");
     let children = metrics.count("gitaly_commands_running");
     Content::Headline(vec![
         Figure::new("hit_ratio", "packs not built again", Value::ratio(shared, lookups)),
         Figure::new("saved_cpu_seconds", "CPU saved by that", Value::Seconds(metrics.sum(SAVED))),
         Figure::new("builds", "packs being built", Value::Count(packs.making)),
         Figure::new("readers", "clients fetching packs", Value::Count(packs.readers)),
-        Figure::new("calls", "calls in flight", Value::Count(calls)),
+        Figure::new("calls", "Gitaly calls in flight", Value::Count(calls)),
+        Figure::new("connections", "connections", fill(connections, limits.connections)),
         Figure::new("children", "git processes", fill(children, limits.children)),
         Figure::new("cache_bytes", "pack cache", cache_fill(packs)),
-        Figure::new("io_uring", "file access", io_uring(metrics)),
     ])
 }
 
@@ -62,12 +63,20 @@ pub(super) fn pack_cache(metrics: &Gathered, packs: &Snapshot) -> Content {
         ),
         Figure::new("hits", "hits", role("hit")),
         Figure::new("joins", "joined while being built", role("join")),
-        Figure::new("leads", "built", role("lead")),
+        Figure::new("leads", "built for the first", role("lead")),
         Figure::new("build_cpu_seconds", "CPU spent on builds", Value::Seconds(built)),
         Figure::new("saved_by_hits_cpu_seconds", "CPU saved by hits", saved("hit")),
         Figure::new("saved_by_joins_cpu_seconds", "CPU saved by joins", saved("join")),
-        Figure::new("generated_bytes", "built", bytes("gitaly_pack_objects_generated_bytes_total")),
-        Figure::new("served_bytes", "served", bytes("gitaly_pack_objects_served_bytes_total")),
+        Figure::new(
+            "generated_bytes",
+            "bytes built",
+            bytes("gitaly_pack_objects_generated_bytes_total"),
+        ),
+        Figure::new(
+            "served_bytes",
+            "bytes served",
+            bytes("gitaly_pack_objects_served_bytes_total"),
+        ),
         Figure::new("evictions", "evicted", count("gitring_pack_cache_evictions_total")),
         Figure::new("unstored", "not kept", count("gitring_pack_cache_unstored_total")),
     ])

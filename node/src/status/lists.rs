@@ -7,6 +7,8 @@ use crate::spending::{Account, Span, Spending};
 use crate::storage::Storages;
 use gitring_daemon::log;
 use gitring_daemon::status::{Content, Table, Tone, Value};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Rows of one table: what a screen has room for.
@@ -79,6 +81,33 @@ pub(super) fn queues(metrics: &Gathered, limits: Limits) -> Content {
         row("file threads", files, "gitring_file_threads_queued"),
     ];
     Content::Table(Table { columns: COLUMNS, rows, empty: "" })
+}
+
+/// As the metrics of limits tell it: those that are in use.
+pub(super) fn limits(metrics: &Gathered) -> Content {
+    const COLUMNS: &[(&str, &str)] =
+        &[("limit", "limit"), ("running", "running"), ("waiting", "waiting")];
+    let mut found = BTreeMap::<String, (u64, u64)>::new();
+    for (name, is_queue) in [
+        ("gitaly_concurrency_limiting_in_progress", false),
+        ("gitaly_concurrency_limiting_queued", true),
+        ("gitaly_pack_objects_in_progress", false),
+        ("gitaly_pack_objects_queued", true),
+    ] {
+        for (labels, value) in metrics.series(name) {
+            let method = labels.iter().find(|(label, _)| *label == "grpc_method");
+            let limit = method.map_or("packs of one client", |(_, method)| *method);
+            let (running, queued) = found.entry(limit.to_owned()).or_default();
+            *(if is_queue { queued } else { running }) += value.max(0.0) as u64;
+        }
+    }
+    let mut found: Vec<_> = found.into_iter().filter(|(_, counts)| *counts != (0, 0)).collect();
+    found.sort_by_key(|(_, (running, queued))| Reverse((*queued, *running)));
+    let row = |(limit, (running, queued)): (String, (u64, u64))| {
+        vec![Value::text(limit), Value::Count(running), Value::Count(queued)]
+    };
+    let rows = found.into_iter().take(ROWS_MAX).map(row).collect();
+    Content::Table(Table { columns: COLUMNS, rows, empty: "Nobody is held up." })
 }
 
 pub(super) fn top(spending: &Spending, span: Span) -> Content {

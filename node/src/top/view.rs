@@ -29,7 +29,7 @@ pub(super) fn picture(status: &Value, columns: usize) -> String {
     let is_new =
         |key: &&String| !ORDER.contains(&key.as_str()) && !LEFT_OUT.contains(&key.as_str());
     let new = sections.iter().filter(|(key, _)| is_new(key));
-    for (key, section) in known.map(|(key, section)| (key, section)).chain(new) {
+    for (key, section) in known.chain(new) {
         lines.push(String::new());
         lines.push(format!("{}:", plain(&key.replace('_', " "))));
         lines.extend(rows(section));
@@ -180,9 +180,9 @@ mod tests {
             "gitring-node 1  up 1 min 1 s  now\n\nchildren 1 of 128  |  hit ratio 50.0 %\n\n\
              builds:\n  none\n\n\
              top minute:\n  \
-             repository                                          cost    bytes    share\n  \
+             repository                                        cost    bytes    share\n  \
              default: \u{fffd}[2J\u{fffd}{}…{}.git  1.5 s  2.0 KiB  100.0 %\n  \
-             default: b                                         10 ms      0 B        –\n\n\
+             default: b                                       10 ms      0 B        –\n\n\
              of tomorrow:\n  some 1.0 KiB\n",
             x(9),
             x(19),

@@ -188,6 +188,7 @@ fn record(gateway: &Gateway, parts: &Parts, peer: Peer) -> Record {
         account: None,
         pack: None,
         error: None,
+        failed: false,
         complete: false,
         began: Instant::now(),
         began_at: SystemTime::now(),
@@ -208,6 +209,7 @@ fn head(kind: &'static str, body: Answer) -> Response<Answer> {
 
 fn refuse(refusal: Refusal, mut ledger: Ledger) -> Response<Answer> {
     ledger.record.status = refusal.status.as_u16();
+    ledger.record.failed = refusal.status.is_server_error();
     ledger.record.error.get_or_insert_with(|| refusal.text.clone());
     let text = Bytes::from(refusal.text + "\n");
     let mut response = head("text/plain; charset=utf-8", Answer::text(text, ledger));

@@ -113,6 +113,22 @@ impl Output for HttpOutput {
     }
 }
 
+// === impl ServeError ===
+
+impl ServeError {
+    /// Whether the server failed, rather than its client.
+    fn is_ours(&self) -> bool {
+        match self {
+            Self::Fetch(FetchError::Client(_) | FetchError::Gone(_) | FetchError::Input(_)) => {
+                false
+            }
+            Self::Fetch(_) => true,
+            // Whoever knows why has logged it.
+            Self::Push(_) => false,
+        }
+    }
+}
+
 // === impl GitBody ===
 
 impl GitBody {
@@ -224,7 +240,10 @@ impl Body for Answer {
         let record = &mut ledger.record;
         match &chunk {
             Some(Ok(chunk)) => record.response_bytes += chunk.remaining() as u64,
-            Some(Err(error)) => record.error = Some(log::chain(error)),
+            Some(Err(error)) => {
+                record.error = Some(log::chain(error));
+                record.failed = error.is_ours();
+            }
             None => record.complete = true,
         }
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
