@@ -4,6 +4,7 @@ mod documented;
 mod fields;
 mod page;
 mod terminal;
+mod traces;
 
 use gitring_tests::http;
 use gitring_tests::node::Node;

@@ -11,7 +11,8 @@
 //! - [`client`]: calls to a Gitaly, and back to a client on its own connection;
 //! - [`drain`]: how a service ends: stop accepting, let finish, cancel;
 //! - [`metrics`]: the registry and the endpoint that serves it;
-//! - [`status`]: what a service shows of itself to people.
+//! - [`status`]: what a service shows of itself to people;
+//! - [`otlp`]: spans for an OpenTelemetry collector.
 //!
 //! Never here: Git, gRPC methods, what a service does.
 
@@ -23,6 +24,7 @@ pub mod listener;
 pub mod log;
 pub mod metrics;
 pub mod mux;
+pub mod otlp;
 pub mod settings;
 pub mod sidechannel;
 pub mod status;

@@ -32,6 +32,7 @@ use crate::spending::Spending;
 use crate::storage::Writing;
 use fetch::Buffers;
 use git::Git;
+use gitring_daemon::otlp::Tracer;
 use prometheus::{IntCounterVec, Opts, Registry};
 use std::sync::Arc;
 use trace::Trace;
@@ -57,6 +58,8 @@ pub struct Services {
     pub packs: Packs,
     /// Who is charged for what.
     pub spending: Spending,
+    /// Which calls leave spans.
+    pub tracer: Tracer,
     /// What one push may take.
     pub pushes: push::Limits,
     /// Pushes that go on whether or not their clients wait.

@@ -24,6 +24,7 @@ use crate::spending::Spending;
 use crate::storage::{Repositories, WRITERS_DEFAULT, Writing};
 use gitring_daemon::drain::{self, Control};
 use gitring_daemon::listener::ListenError;
+use gitring_daemon::otlp::Tracer;
 use gitring_daemon::{log, metrics};
 use gitring_git::repository::Environment;
 use std::io;
@@ -154,7 +155,8 @@ impl Node {
         let pools = Pools { workers, writing, children: children.clone() };
         let hooks = pools.hooks(config.hooks.clone(), gitlab.transpose()?, &git.program);
         let spending = Spending::new();
-        let shared = (hooks, metrics.clone(), spending.clone());
+        let seen = (spending.clone(), seeing::tracer(&registry)?);
+        let shared = (hooks, metrics.clone(), seen);
         let services = services(pools, git, shared, config.pushes);
         let (control, drain) = drain::channel();
         let Listening { listeners, gateway, gitaly } = Listening::start(&config)?;
@@ -245,7 +247,7 @@ impl Pools {
 fn services(
     pools: Pools,
     git: Git,
-    (hooks, metrics, spending): (Hooks, FetchMetrics, Spending),
+    (hooks, metrics, (spending, tracer)): (Hooks, FetchMetrics, (Spending, Tracer)),
     pushes: push::Limits,
 ) -> MakeServices {
     let (git, buffers) = (Arc::new(git), Buffers::default());
@@ -261,6 +263,7 @@ fn services(
         buffers: buffers.clone(),
         packs,
         spending: spending.clone(),
+        tracer: tracer.clone(),
         agent: rpc::agent(),
         trace: None,
         explain_errors: true,

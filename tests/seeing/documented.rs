@@ -4,12 +4,11 @@ use super::{SETTLE_MAX, get};
 use gitring_proto::gitaly::commit_service_client::CommitServiceClient;
 use gitring_proto::gitaly::repository_service_client::RepositoryServiceClient;
 use gitring_proto::gitaly::{ListCommitsByOidRequest, RepositoryExistsRequest};
-use gitring_tests::gitaly::{DOORS, Door, connect, named, run};
+use gitring_tests::gitaly::{DOORS, connect, named, run};
 use gitring_tests::node::Node;
 use gitring_tests::process::wait_until;
 use gitring_tests::repository::{Kind, Repository};
 use gitring_tests::shell::{Carrier, Shell};
-use gitring_tests::workhorse::Workhorse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A metric of the table.
@@ -98,12 +97,10 @@ fn pairs(labels: &str) -> Vec<(String, String)> {
 fn keep_busy(node: &Node, repository: &Repository) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let shell = Shell::start(node, Carrier::Sidechannel);
-    let workhorse = Workhorse::start(node, Door::Mux);
     for (at, (mut git, url)) in [
         (std::process::Command::new("git"), node.url("varied.git")),
         (std::process::Command::new("git"), node.url("varied.git")),
         (shell.git(folder.path()), "ssh://git@node/varied.git".to_owned()),
-        (workhorse.git(folder.path()), workhorse.url("varied.git")),
     ]
     .into_iter()
     .enumerate()
@@ -143,7 +140,7 @@ fn every_metric_is_documented_and_bounded() {
     let repository = Repository::create(&node.storage(), "varied", Kind::Varied);
     keep_busy(&node, &repository);
     wait_until("all calls have ended", SETTLE_MAX, || {
-        get(&node, "/metrics").contains("ListCommitsByOid\",grpc_service")
+        get(&node, "/metrics").contains("{grpc_code=\"OK\",grpc_method=\"ListCommitsByOid\"")
     });
     let found = scrape(&get(&node, "/metrics"));
     let mut faults = Vec::new();

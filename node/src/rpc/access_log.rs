@@ -7,6 +7,7 @@ use crate::reactor::children::{Account, Cost};
 use crate::spending::Charge;
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
+use gitring_daemon::otlp::{Attribute, Work};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -138,6 +139,28 @@ macro_rules! line {
 // === impl Record ===
 
 impl Record {
+    /// Ends the request's span, if it is traced: names of OpenTelemetry's conventions for HTTP.
+    pub(crate) fn end_trace(&self) {
+        let account = self.account.as_deref();
+        let Some((account, trace)) = account.and_then(|of| Some((of, of.trace()?))) else { return };
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let mut attributes = vec![
+            ("http.request.method", text(&self.method)),
+            ("http.response.status_code", Attribute::Number(self.status.into())),
+            ("correlation_id", text(account.correlation_id())),
+            ("gitaly.repository.storage", text(&self.storage)),
+        ];
+        attributes.extend(self.path.iter().map(|path| ("gitaly.repository.path", text(path))));
+        attributes.extend(self.pack.iter().flat_map(PackServed::attributes));
+        trace.call_ended(Work {
+            name: format!("http/{}", self.operation).into(),
+            began: self.began_at,
+            took: self.began.elapsed(),
+            attributes,
+            error: self.error.clone(),
+        });
+    }
+
     /// What the request cost its repository, if one was found.
     pub(crate) fn charge(&self) -> Option<Charge<'_>> {
         let (path, account) = (self.path.as_deref()?, self.account.as_deref()?);

@@ -40,6 +40,7 @@ use self::call::metrics::{NegotiationMetrics, Series};
 use crate::rpc::Services;
 use crate::spending::Spending;
 use crate::storage::{Glances, Repositories};
+use gitring_daemon::otlp::Tracer;
 use prometheus::Histogram;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -75,6 +76,7 @@ pub struct Gitaly {
     routes: routes::Services,
     series: Series,
     spending: Spending,
+    tracer: Tracer,
 }
 
 /// What the services answer from.
@@ -114,7 +116,7 @@ impl Gitaly {
         metrics: GitalyMetrics,
     ) -> Rc<Self> {
         let negotiations = metrics.negotiations.clone();
-        let spending = services.spending.clone();
+        let (spending, tracer) = (services.spending.clone(), services.tracer.clone());
         let resources = Rc::new(Resources {
             services,
             repositories,
@@ -130,6 +132,7 @@ impl Gitaly {
             routes: routes::Services::new(&resources),
             series: Series::new(metrics),
             spending,
+            tracer,
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::reactor::workers::Workers;
 use crate::spending::Spending;
 use crate::storage::Writing;
 use gitring_daemon::log;
+use gitring_daemon::otlp::Tracer;
 use gitring_git::refs::Namespace;
 use gitring_git::repository::{Environment, Repository, RepositoryError, Snapshot};
 use gitring_git::upload_pack::Version;
@@ -108,6 +109,7 @@ fn services() -> Result<MakeServices, String> {
         buffers: Buffers::default(),
         packs,
         spending: Spending::new(),
+        tracer: Tracer::off(),
         agent: variable("GIT_USER_AGENT")
             .map_or_else(super::agent, |agent| agent.to_string_lossy().into_owned()),
         trace: Trace::from_variables(variable).map(Arc::new),

@@ -10,6 +10,7 @@ use crate::pack_cache::{self, Bill, BuildError, Key, ReadError, Role};
 use crate::reactor::children::{Account, SpawnError};
 use crate::reactor::workers::WorkerError;
 use bytes::Bytes;
+use gitring_daemon::otlp::Attribute;
 use gitring_git::refs::Namespace;
 use gitring_git::repository::{Repository, Snapshot};
 pub use gitring_git::upload_pack::Version;
@@ -196,6 +197,20 @@ impl PackServed {
     /// CPU time that its making would have taken again.
     pub(crate) fn saved_cpu(&self) -> Option<Duration> {
         self.bill.and_then(|bill| bill.saved())
+    }
+
+    /// What a span says of it.
+    pub(crate) fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let mut all = vec![
+            ("pack_objects_cache.role", text(self.role())),
+            ("pack_objects_cache.served_bytes", Attribute::Number(self.bytes.cast_signed())),
+        ];
+        all.extend(
+            self.key.map(|key| ("pack_objects_cache.key", Attribute::Text(key.to_string()))),
+        );
+        all.extend(self.builder().map(|name| ("pack_objects_cache.builder", text(name))));
+        all
     }
 
     /// Bytes that were made for this client.

@@ -6,8 +6,10 @@ use crate::pack_cache::SharedPacks;
 use crate::spending::Spending;
 use crate::status::{self, Limits, Sources};
 use crate::storage::WRITERS_DEFAULT;
+use gitring_daemon::otlp::{Settings, Tracer};
 use gitring_daemon::{listener, metrics};
 use prometheus::Registry;
+use std::io;
 use std::net::SocketAddr;
 
 /// What the status page is made from. `git_version` is that of the start.
@@ -31,6 +33,23 @@ pub(super) fn sources(
             connections: runtime.connections_max,
         },
         git_version,
+    }
+}
+
+/// Spans go where the environment says. One that makes no sense is told, and nothing is traced: as
+/// with Gitaly, that is no reason not to serve.
+pub(super) fn tracer(registry: &Registry) -> io::Result<Tracer> {
+    let variable = |name: &str| std::env::var(name).ok();
+    match Settings::from_variables("gitring-node", variable) {
+        Ok(None) => Ok(Tracer::off()),
+        Ok(Some(settings)) => {
+            tracing::info!(?settings, "calls are traced");
+            Tracer::start(settings, registry)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "calls are not traced");
+            Ok(Tracer::off())
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Accounts: on whose behalf children run, and what they cost.
 
-use super::{Exit, SpawnError};
+use super::{CommandName, Exit, SpawnError};
+use gitring_daemon::otlp::{Attribute, Trace, Work};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+/// Shorter waits for a permit are not worth a span.
+const WAIT_TOLD: Duration = Duration::from_millis(1);
 
 /// One call that has children started. What they cost is added whether or not the call waits for
 /// them.
@@ -12,6 +16,8 @@ pub struct Account {
     method: &'static str,
     correlation_id: String,
     cost: Mutex<Cost>,
+    /// Where spans of children belong, if the call is traced.
+    trace: Option<Trace>,
 }
 
 /// What the children of an account cost so far.
@@ -64,7 +70,17 @@ impl Account {
     /// For a call of `method` of `service`, as metrics name both. The environment of its children
     /// says the correlation id, unless that is empty.
     pub fn new(service: &'static str, method: &'static str, correlation_id: String) -> Self {
-        Self { service, method, correlation_id, cost: Mutex::default() }
+        Self { service, method, correlation_id, cost: Mutex::default(), trace: None }
+    }
+
+    /// The same, as a part of a trace.
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// The trace that the call belongs to, if there is one.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// The value of the label `grpc_service`.
@@ -88,6 +104,15 @@ impl Account {
     }
 
     pub(super) fn waited(&self, waited: Duration, refused: Option<&SpawnError>) {
+        if let Some(trace) = self.trace.as_ref().filter(|_| waited >= WAIT_TOLD) {
+            trace.part_ended(Work {
+                name: "wait for a git process".into(),
+                began: SystemTime::now() - waited,
+                took: waited,
+                attributes: Vec::new(),
+                error: refused.map(ToString::to_string),
+            });
+        }
         let mut cost = self.lock();
         cost.asked += 1;
         cost.waited += waited;
@@ -108,8 +133,21 @@ impl Account {
         self.lock().started += 1;
     }
 
-    pub(super) fn ended(&self, exit: &Exit) {
-        self.lock().usage.add(&exit.usage);
+    pub(super) fn ended(&self, name: CommandName, exit: &Exit) {
+        let usage = &exit.usage;
+        self.lock().usage.add(usage);
+        if let Some(trace) = &self.trace {
+            let millis = |time: Duration| {
+                Attribute::Number(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+            };
+            trace.part_ended(Work {
+                name: format!("{} {}", name.cmd, name.subcmd).into(),
+                began: SystemTime::now() - usage.real,
+                took: usage.real,
+                attributes: vec![("cpu_time_ms", millis(usage.user + usage.system))],
+                error: (!exit.status.success()).then(|| exit.status.to_string()),
+            });
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Cost> {

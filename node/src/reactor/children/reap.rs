@@ -72,7 +72,7 @@ async fn reap(birth: Birth, metrics: Metrics) {
     metrics.running.dec();
     if let Ok(mut exit) = exit {
         exit.usage.real = began.elapsed();
-        account.ended(&exit);
+        account.ended(name, &exit);
         metrics.used(&account, name, &exit.usage);
         // Nobody may be left to be told.
         let _ = exited.send(exit);

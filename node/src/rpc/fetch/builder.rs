@@ -16,6 +16,7 @@ use crate::reactor::children::{Child, ChildCommand, CommandName};
 use crate::rpc::Services;
 use crate::rpc::wire::Call;
 use gitring_daemon::log;
+use gitring_daemon::otlp::Work;
 use gitring_git::ObjectId;
 use gitring_git::history::Cancel;
 use gitring_git::pack_objects;
@@ -25,7 +26,7 @@ use gitring_streamcache::WriteError;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 
@@ -52,7 +53,18 @@ enum Stopped {
 
 /// Builds what was ordered.
 pub(super) async fn build(order: Order, mut producer: Producer) {
-    match run(&order, &mut producer).await {
+    let (began, began_at) = (Instant::now(), SystemTime::now());
+    let built = run(&order, &mut producer).await;
+    if let Some(trace) = order.call.account.trace() {
+        let error = match &built {
+            Ok(_) => None,
+            Err(Stopped::Abandoned) => Some("nobody waits for it".to_owned()),
+            Err(Stopped::Failed(error)) => Some(log::chain(error)),
+        };
+        let (name, took, attributes) = ("build a pack".into(), began.elapsed(), Vec::new());
+        trace.part_ended(Work { name, began: began_at, took, attributes, error });
+    }
+    match built {
         Ok(cpu) => producer.finish(Cost { builder: CHILD, cpu }).await,
         Err(Stopped::Failed(error)) => producer.fail(error),
         // Dropping the producer says the rest.

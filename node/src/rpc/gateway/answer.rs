@@ -18,6 +18,7 @@ use crate::storage::Opened;
 use bytes::Bytes;
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
+use gitring_daemon::otlp::TRACEPARENT;
 use gitring_git::refs::Namespace;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -85,7 +86,9 @@ async fn serve(
         return Ok(Served::Head(kind));
     }
     let prefix = asked.service.prefix(asked.version);
-    let account = Account::new("http", record.operation, record.correlation_id.clone());
+    let traceparent = parts.headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
+    let account = Account::new("http", record.operation, record.correlation_id.clone())
+        .traced(gateway.services.tracer.begin(traceparent));
     let account = Arc::clone(record.account.insert(Arc::new(account)));
     let input = input(body, &asked, &gateway.config.limits);
     let (serving, chunks) = match asked.service {

@@ -268,6 +268,7 @@ impl Body for Answer {
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.metrics.count(&self.record);
+        self.record.end_trace();
         if let Some(charge) = self.record.charge() {
             self.spending.charge(&charge);
         }

@@ -17,9 +17,10 @@ use super::connection::Connection;
 use crate::reactor::children::Account;
 use crate::rpc::access_log::correlation_id;
 use gitring_daemon::listener::Peer;
+use gitring_daemon::otlp::{TRACEPARENT, Trace};
 use gitring_proto::methods::{self, Operation, Scope};
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use send_wrapper::SendWrapper;
@@ -63,7 +64,8 @@ pub(super) async fn answer(
     connection: Rc<Connection>,
 ) -> Result<Response<Answer>, Infallible> {
     let (parts, body) = request.into_parts();
-    let record = record(&parts, connection.peer);
+    let trace = gitaly.tracer.begin(parts.headers.get(TRACEPARENT).map(HeaderValue::as_bytes));
+    let record = record(&parts, connection.peer, trace);
     let series = gitaly.series.begin(&record.called);
     let time_limit = record.time_limit;
     let context = Rc::new(Context::new(record, &parts.headers, &connection));
@@ -145,7 +147,7 @@ fn status_is_ours(status: &Status) -> bool {
     !matches!(status.message(), "" | "Not yet implemented")
 }
 
-fn record(parts: &Parts, peer: Peer) -> Record {
+fn record(parts: &Parts, peer: Peer, trace: Option<Trace>) -> Record {
     let headers = &parts.headers;
     let given = headers.get("x-gitlab-correlation-id");
     let time_limit =
@@ -162,7 +164,7 @@ fn record(parts: &Parts, peer: Peer) -> Record {
         called,
         peer,
         client: Client::of(headers, time_limit.is_some()),
-        account: Arc::new(Account::new(service, method, correlation_id)),
+        account: Arc::new(Account::new(service, method, correlation_id).traced(trace)),
         time_limit,
         repository: None,
         storage: None,

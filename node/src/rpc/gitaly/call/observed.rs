@@ -226,6 +226,7 @@ impl Drop for End {
         if let Some(series) = &self.series {
             self.gitaly.series.end(series, &record);
         }
+        record.end_trace();
         if let Some(charge) = record.charge() {
             self.gitaly.spending.charge(&charge);
         }

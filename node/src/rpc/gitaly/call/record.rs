@@ -9,6 +9,7 @@ use crate::rpc::wire::{PackServed, Summary};
 use crate::spending::Charge;
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
+use gitring_daemon::otlp::{Attribute, Work};
 use gitring_proto::gitaly::Repository;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -193,6 +194,31 @@ impl Record {
             children: usage.user + usage.system,
             bytes: sent_bytes.max(self.response_bytes),
         })
+    }
+
+    /// Ends the call's span, if it is traced: names of OpenTelemetry's conventions for RPCs.
+    pub(in crate::rpc::gitaly) fn end_trace(&self) {
+        let Some(trace) = self.account.trace() else { return };
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let mut attributes = vec![
+            ("rpc.system", text("grpc")),
+            ("rpc.service", text(&self.called.service)),
+            ("rpc.method", text(&self.called.method)),
+            ("rpc.grpc.status_code", Attribute::Number(i64::from(self.code as i32))),
+            ("correlation_id", text(self.account.correlation_id())),
+        ];
+        if let Some(named) = &self.repository {
+            attributes.push(("gitaly.repository.storage", text(&named.storage_name)));
+            attributes.push(("gitaly.repository.path", text(&named.relative_path)));
+        }
+        attributes.extend(self.pack.iter().flat_map(PackServed::attributes));
+        trace.call_ended(Work {
+            name: format!("{}/{}", self.called.service, self.called.method).into(),
+            began: self.began_at,
+            took: self.began.elapsed(),
+            attributes,
+            error: self.error.as_deref().map(str::to_owned),
+        });
     }
 
     /// Levels as go-grpc-middleware gives them to codes.
