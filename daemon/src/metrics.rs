@@ -23,10 +23,11 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 
 /// Scrapers and browsers served at once; a further one waits in the listener's backlog.
@@ -86,8 +87,16 @@ pub fn build_info(registry: &Registry, version: &str, git_version: &str) {
     registry.register(Box::new(gauge)).expect("registered once a registry");
 }
 
-/// Serves `GET /metrics`, `GET /` and `GET /status.json` on `listener` until the process ends.
-pub fn serve(listener: TcpListener, registry: Registry, status: Status) -> io::Result<()> {
+/// The endpoint of this process.
+#[derive(Debug)]
+pub struct Endpoint {
+    open: watch::Sender<bool>,
+}
+
+/// Serves `GET /metrics`, `GET /` and `GET /status.json` on `listener` until the endpoint is closed
+/// or the process ends.
+pub fn serve(listener: TcpListener, registry: Registry, status: Status) -> io::Result<Endpoint> {
+    let (open, closing) = watch::channel(true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = {
         let _context = runtime.enter();
@@ -95,15 +104,36 @@ pub fn serve(listener: TcpListener, registry: Registry, status: Status) -> io::R
     };
     std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
         let desk = Rc::new(Desk { registry, status, kept: RefCell::default() });
-        LocalSet::new().block_on(&runtime, accept(listener, desk));
+        LocalSet::new().block_on(&runtime, accept(listener, desk, closing));
     })?;
-    Ok(())
+    Ok(Endpoint { open })
 }
 
-async fn accept(listener: tokio::net::TcpListener, desk: Rc<Desk>) {
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Another process answers from now on: nobody must meet this one any more, on connections that
+    /// are kept neither.
+    pub fn close(&self) {
+        self.open.send_replace(false);
+    }
+}
+
+/// Returns once the endpoint was closed, and never if it was only dropped.
+async fn closed(mut closing: watch::Receiver<bool>) {
+    if closing.wait_for(|open| !open).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, desk: Rc<Desk>, closing: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        let stream = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closed(closing.clone()) => break,
+        };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "accept on the metrics listener");
@@ -112,22 +142,33 @@ async fn accept(listener: tokio::net::TcpListener, desk: Rc<Desk>) {
                 continue;
             }
         };
-        let desk = Rc::clone(&desk);
+        let (desk, closing) = (Rc::clone(&desk), closing.clone());
         tokio::task::spawn_local(async move {
             let service = service_fn(move |request| {
                 let answer = desk.answer(&request);
                 async move { Ok::<_, Infallible>(answer) }
             });
-            // A scraper that breaks off is of no interest to anyone.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(SILENCE_MAX)
-                .max_buf_size(HEADERS_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let mut serving = pin!(
+                hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(SILENCE_MAX)
+                    .max_buf_size(HEADERS_BYTES_MAX)
+                    .serve_connection(TokioIo::new(stream), service)
+            );
+            tokio::select! {
+                // A scraper that breaks off is of no interest to anyone.
+                _ = serving.as_mut() => {}
+                () = closed(closing) => {
+                    serving.as_mut().graceful_shutdown();
+                    let _ = serving.await;
+                }
+            }
             drop(permit);
         });
     }
+    // The listener goes now; what is being answered, with the last connection.
+    drop(listener);
+    let _ = permits.acquire_many(CONNECTIONS_MAX as u32).await;
 }
 
 // === impl Desk ===

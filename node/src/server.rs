@@ -24,8 +24,9 @@ use crate::spending::Spending;
 use crate::storage::{Repositories, WRITERS_DEFAULT, Writing};
 use gitring_daemon::drain::{self, Control};
 use gitring_daemon::listener::ListenError;
+use gitring_daemon::log;
+use gitring_daemon::metrics::{self, Endpoint};
 use gitring_daemon::otlp::Tracer;
-use gitring_daemon::{log, metrics};
 use gitring_git::repository::Environment;
 use std::io;
 use std::net::SocketAddr;
@@ -71,7 +72,7 @@ pub struct Node {
     control: Control,
     gateway: Option<SocketAddr>,
     gitaly: Option<SocketAddr>,
-    metrics_address: Option<SocketAddr>,
+    seen: Option<(SocketAddr, Endpoint)>,
     repositories: Repositories,
     children: Children,
     grace: Duration,
@@ -170,7 +171,8 @@ impl Node {
         let from = (&rings, &registry);
         let reactors = Reactors::start(config.runtime.reactors, &drain, from, build)?;
         let sources = seeing::sources(&config, (packs, spending), (found.version, &registry));
-        let metrics_address = seeing::serve(config.prometheus_listen_addr, sources)?;
+        let seen = seeing::serve(config.prometheus_listen_addr, sources)?;
+        let metrics_address = seen.as_ref().map(|(address, _)| *address);
         accept::start(listeners, config.runtime.connections_max, reactors, drain)?;
         tracing::info!(
             address = gateway.map(|address| address.to_string()),
@@ -185,7 +187,7 @@ impl Node {
             control,
             gateway,
             gitaly,
-            metrics_address,
+            seen,
             repositories,
             children,
             grace,
@@ -205,7 +207,7 @@ impl Node {
 
     /// Where `/metrics` is, if anywhere.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics_address
+        self.seen.as_ref().map(|(address, _)| *address)
     }
 
     /// Accepts no more, waits for requests until they have ended, the grace is over or `hurry`

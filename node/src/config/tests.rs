@@ -50,6 +50,7 @@ fn everything_set_arrives() {
         socket_path = '/run/gitaly.socket'
         listen_addr = 'localhost:8075'
         prometheus_listen_addr = ':9236'
+        prometheus.grpc_latency_buckets = [0.5, 1, 2.5]
         graceful_restart_timeout = '1m30s'
         [auth]
         token = 'secret'
@@ -110,6 +111,7 @@ fn everything_set_arrives() {
         is_durable: false,
     };
     assert_eq!(config.runtime, runtime);
+    assert_eq!(config.latency_buckets, [0.5, 1.0, 2.5]);
     assert_eq!((config.unused_keys, config.unknown_keys), (vec!["logging.dir".into()], vec![]));
 }
 
@@ -171,6 +173,15 @@ fn wrong_values_name_file_line_key_and_what_is_allowed() {
     let dir = dir();
     let check = |text, expected| dir.check(text, expected);
     check("a = 1\na = 2", "c.toml:2: duplicate key");
+    check(
+        "[prometheus]\ngrpc_latency_buckets = [1, 1]",
+        "c.toml:2: prometheus.grpc_latency_buckets: [1.0, 1.0] cannot be used, allowed: at most 50 \
+         ascending numbers",
+    );
+    check(
+        "[prometheus]\ngrpc_latency_buckets = ['1']",
+        "c.toml:2: prometheus.grpc_latency_buckets: is of type array, allowed: an array of numbers",
+    );
     check(
         "\ngraceful_restart_timeout = '1x'",
         "c.toml:2: graceful_restart_timeout: '1x' is no duration, allowed: numbers with a unit \

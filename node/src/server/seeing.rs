@@ -6,8 +6,9 @@ use crate::pack_cache::SharedPacks;
 use crate::spending::Spending;
 use crate::status::{self, Limits, Sources};
 use crate::storage::WRITERS_DEFAULT;
+use gitring_daemon::listener;
+use gitring_daemon::metrics::{self, Endpoint};
 use gitring_daemon::otlp::{Settings, Tracer};
-use gitring_daemon::{listener, metrics};
 use prometheus::Registry;
 use std::io;
 use std::net::SocketAddr;
@@ -57,11 +58,11 @@ pub(super) fn tracer(registry: &Registry) -> io::Result<Tracer> {
 pub(super) fn serve(
     address: Option<SocketAddr>,
     sources: Sources,
-) -> Result<Option<SocketAddr>, StartError> {
+) -> Result<Option<(SocketAddr, Endpoint)>, StartError> {
     let Some(address) = address else { return Ok(None) };
     let listener = listener::tcp(address)?;
     let address = listener.local_addr()?;
     let registry = sources.registry.clone();
-    metrics::serve(listener, registry, status::status(sources))?;
-    Ok(Some(address))
+    let endpoint = metrics::serve(listener, registry, status::status(sources))?;
+    Ok(Some((address, endpoint)))
 }
