@@ -25,7 +25,7 @@ FIRST_SEED ?= 0
 # How often `make crash` kills a node under pushes and updates of refs.
 CRASHES ?= 500
 
-.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash prepare node
+.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash status-page prepare node
 
 demo: prepare
 	@$(CARGO) build --release --locked --quiet -p gitring-node
@@ -65,6 +65,11 @@ crash: prepare
 	@$(CARGO) build --locked --quiet -p gitring-node
 	@CRASHES=$(CRASHES) $(CARGO) test --locked --quiet -p gitring-tests --test main -- \
 		--nocapture crash::
+
+# Pictures of the status page of a node under load; needs a headless Chromium.
+status-page: prepare
+	@$(CARGO) build --locked --quiet -p gitring-node
+	@tests/status-page $(TARGET_DIR)/debug/gitring-node $(TARGET_DIR)/status-page
 
 node: prepare
 	@$(CARGO) build --release --locked -p gitring-node

@@ -107,7 +107,7 @@ pub(super) fn limits(metrics: &Gathered) -> Content {
         vec![Value::text(limit), Value::Count(running), Value::Count(queued)]
     };
     let rows = found.into_iter().take(ROWS_MAX).map(row).collect();
-    Content::Table(Table { columns: COLUMNS, rows, empty: "Nobody is held up." })
+    Content::Table(Table { columns: COLUMNS, rows, empty: "No call runs under a limit now." })
 }
 
 pub(super) fn top(spending: &Spending, span: Span) -> Content {
@@ -138,7 +138,7 @@ pub(super) fn top(spending: &Spending, span: Span) -> Content {
 
 pub(super) fn errors() -> Content {
     const COLUMNS: &[(&str, &str)] = &[
-        ("time", "last, UTC"),
+        ("ago_seconds", "ago"),
         ("level", "level"),
         ("message", "message"),
         ("details", "details"),
@@ -151,7 +151,7 @@ pub(super) fn errors() -> Content {
             false => Value::State("warning".to_owned(), Tone::Warning),
         };
         vec![
-            Value::text(&*log::timestamp(noted.at)),
+            noted.at.elapsed().unwrap_or_default().into(),
             level,
             Value::text(&noted.message),
             Value::text(&noted.details),

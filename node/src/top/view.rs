@@ -113,7 +113,7 @@ fn rows(section: &Value) -> Vec<String> {
 /// Names first: JSON objects come sorted by their keys.
 fn ordered(row: &Map<String, Value>) -> Vec<&String> {
     let rank = |key: &str| match key {
-        "repository" | "of" | "time" | "limit" => 0,
+        "repository" | "of" | "ago_seconds" | "limit" => 0,
         "cost_cpu_seconds" | "clients" | "busy" | "level" => 1,
         "message" => 2,
         "key" | "share" | "state" | "correlation_id" => 9,
