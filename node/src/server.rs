@@ -28,6 +28,7 @@ use gitring_daemon::log;
 use gitring_daemon::metrics::{self, Endpoint};
 use gitring_daemon::otlp::Tracer;
 use gitring_git::repository::Environment;
+use prometheus::Registry;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -149,12 +150,8 @@ impl Node {
         );
         repositories.count(&registry)?;
         let metrics = FetchMetrics::register(&registry);
-        let gitlab = config
-            .gitlab
-            .as_ref()
-            .map(|gitlab| Client::new(gitlab, &registry, &config.latency_buckets));
         let pools = Pools { workers, writing, children: children.clone() };
-        let hooks = pools.hooks(config.hooks.clone(), gitlab.transpose()?, &git.program);
+        let hooks = pools.hooks(config.hooks.clone(), gitlab(&config, &registry)?, &git.program);
         let spending = Spending::new();
         let seen = (spending.clone(), seeing::tracer(&registry)?);
         let shared = (hooks, metrics.clone(), seen);
@@ -182,7 +179,6 @@ impl Node {
             version = env!("CARGO_PKG_VERSION"),
             "serving"
         );
-        let grace = config.grace;
         Ok(Self {
             control,
             gateway,
@@ -190,7 +186,7 @@ impl Node {
             seen,
             repositories,
             children,
-            grace,
+            grace: config.grace,
             _runtime_dir: runtime_dir,
         })
     }
@@ -228,6 +224,11 @@ impl Node {
         let buried = buried.await.is_ok();
         tracing::info!(why, children_left = !buried, "stopped");
     }
+}
+
+fn gitlab(config: &Config, registry: &Registry) -> Result<Option<Client>, gitlab::ClientError> {
+    let buckets = &config.latency_buckets;
+    config.gitlab.as_ref().map(|gitlab| Client::new(gitlab, registry, buckets)).transpose()
 }
 
 /// Threads and processes.

@@ -23,6 +23,18 @@ const DEADLINE_TYPES: &[&str] = &["none", "unknown", "regular", "limited", "unli
 const AUTH_VERSIONS: &[&str] = &["v2", "unknown"];
 /// Gitaly's buckets; the first is for none at all.
 const OIDS_ASKED: [f64; 5] = [0.001, 1.0, 5.0, 10.0, 20.0];
+/// Labels of calls by what clients say of themselves.
+const CLIENT: [&str; 9] = [
+    "client_name",
+    "grpc_service",
+    "grpc_method",
+    "call_site",
+    "auth_version",
+    "grpc_code",
+    "deadline_type",
+    "method_operation",
+    "method_scope",
+];
 /// Status codes of gRPC.
 const CODES: usize = 17;
 
@@ -103,17 +115,6 @@ impl GitalyMetrics {
         };
         let method = ["grpc_type", "grpc_service", "grpc_method"];
         let with_code = ["grpc_type", "grpc_service", "grpc_method", "grpc_code"];
-        let client = [
-            "client_name",
-            "grpc_service",
-            "grpc_method",
-            "call_site",
-            "auth_version",
-            "grpc_code",
-            "deadline_type",
-            "method_operation",
-            "method_scope",
-        ];
         let feature = ["git_negotiation_feature"];
         let seconds = HistogramOpts::new("grpc_server_handling_seconds", "How long calls took.");
         let seconds = HistogramVec::new(seconds.buckets(buckets_s.to_vec()), &method)
@@ -149,7 +150,7 @@ impl GitalyMetrics {
             client_requests: counter(
                 "gitaly_service_client_requests_total",
                 "Calls by what clients say of themselves.",
-                &client,
+                &CLIENT,
             ),
             negotiations: NegotiationMetrics {
                 smarthttp: counter(
