@@ -16,6 +16,7 @@ mod fetch;
 mod gitaly;
 mod hostile;
 mod pack_cache;
+mod packaging;
 mod protocol;
 mod push;
 mod stdio_environment;

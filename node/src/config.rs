@@ -7,9 +7,11 @@
 //! stops the start.
 //! Never here: what a setting does.
 
+mod command;
 mod gitlab;
 mod keys;
 mod pack_cache;
+pub mod validate;
 
 use self::keys::Standing;
 use crate::gitlab::GitlabConfig;
@@ -109,11 +111,19 @@ impl Config {
         Ok(Self::parse(path, &text)?)
     }
 
-    /// Checks the text of `file`; the storages it names must exist.
+    /// Checks the text of `file`; the storages it names must exist. Runs `config_command`.
     pub fn parse(file: &Path, text: &str) -> Result<Self, SettingsError> {
-        let document = Document::parse(file, text)?;
+        let mut document = Document::parse(file, text)?;
+        let overlay = command::overlay(&document)?;
+        if let Some(overlay) = &overlay {
+            document.put_over(overlay)?;
+        }
+        Self::read(&document)
+    }
+
+    fn read(document: &Document<'_>) -> Result<Self, SettingsError> {
         let root = document.root();
-        let (unused_keys, unknown_keys) = sort_keys(&document)?;
+        let (unused_keys, unknown_keys) = sort_keys(document)?;
         let (storages, first) = storages(&root)?;
         let pack_cache = pack_cache::read(&root, &storages, &first)?;
         let this = Self {

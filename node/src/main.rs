@@ -2,7 +2,9 @@
 
 mod cache_tool;
 mod check;
+mod configuration;
 mod demo;
+mod doctor;
 
 use clap::{Parser, Subcommand};
 use gitring_daemon::log;
@@ -39,6 +41,10 @@ enum Command {
         /// The configuration file
         config: PathBuf,
     },
+    /// Look at all that a node depends on, and say what to do about it
+    Doctor(doctor::Arguments),
+    /// Look at a configuration without using it, as `gitaly configuration` does
+    Configuration(configuration::Arguments),
     /// Look at the pack cache, empty it, or ask why two fetches did not share a pack
     Cache(cache_tool::Arguments),
     /// Clone from a node and from stock git, compare, and print what each cost
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
         (Some(Command::UploadPack(arguments)), _) => upload_pack::run(&arguments),
         (Some(Command::ReceivePack(arguments)), _) => receive_pack::run(&arguments),
         (Some(Command::Check { config }), _) => check::run(&config),
+        (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),
+        (Some(Command::Configuration(arguments)), _) => configuration::run(&arguments),
         (Some(Command::Cache(arguments)), _) => cache_tool::run(&arguments),
         (Some(Command::Demo { measure }), _) => demo::run(&measure),
         // clap has shown the help instead.

@@ -6,6 +6,8 @@ mod doors;
 mod runtime_dir;
 mod system;
 
+pub use self::system::{FoundGit, find_git};
+
 use self::doors::{Blueprint, Listening, MakeServices, StartListening};
 use self::runtime_dir::RuntimeDir;
 use crate::config::Config;

@@ -24,10 +24,41 @@ pub(super) fn standing(path: &str) -> Option<Standing> {
     KNOWN_TABLES.iter().any(below).then_some(Standing::Known)
 }
 
+/// The names of a table's keys.
+pub(super) fn of_table(table: &str) -> Vec<&'static str> {
+    let split = |key: &&'static str| key.rsplit_once('.').unwrap_or(("", key));
+    names().filter_map(|key| (split(&key).0 == table).then_some(split(&key).1)).collect()
+}
+
+/// The key that somebody meant who wrote `path`: at most three letters are wrong, and less than
+/// half of its name.
+pub(super) fn nearest(path: &str) -> Option<&'static str> {
+    let far = |key: &&str| distance(path, key);
+    let nearest = names().min_by_key(far)?;
+    let name_letters = path.rsplit('.').next().map_or(0, str::len);
+    (far(&nearest) <= 3 && far(&nearest) * 2 < name_letters).then_some(nearest)
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().flat_map(|(keys, _)| keys.iter().copied())
+}
+
+/// How many letters have to be changed, put in or taken out (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (at, letter) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (below, other) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(letter != other);
+            diagonal = row[below + 1];
+            row[below + 1] = changed.min(diagonal + 1).min(row[below] + 1);
+        }
+    }
+    row[b.len()]
+}
+
 const NO_TLS: &str = "TLS is not built yet, and clients that ask for it must not be answered in \
                       clear: remove the key and put a TLS proxy in front instead";
-const NO_COMMAND: &str = "running a command for the configuration is not built yet, and what it \
-                          prints may restrict access: write its output into this file instead";
 
 /// Tables of which every key is known: experiments of 18.9 with many keys.
 const KNOWN_TABLES: &[&str] = &["raft", "offloading", "concurrency.unauthenticated"];
@@ -35,6 +66,7 @@ const KNOWN_TABLES: &[&str] = &["raft", "offloading", "concurrency.unauthenticat
 const TABLE: &[(&[&str], Standing)] = &[
     (
         &[
+            "config_command",
             "socket_path",
             "listen_addr",
             "auth.token",
@@ -92,7 +124,6 @@ const TABLE: &[(&[&str], Standing)] = &[
         Standing::Used,
     ),
     (&["tls_listen_addr", "tls.min_version"], Standing::Refused(NO_TLS)),
-    (&["config_command"], Standing::Refused(NO_COMMAND)),
     (&["bin_dir"], Standing::Known),
     (
         &[

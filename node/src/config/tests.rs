@@ -160,7 +160,6 @@ fn what_would_weaken_security_stops_the_start() {
     }
     check("tls_listen_addr = ':1'", "c.toml:1: tls_listen_addr: TLS is not built yet");
     check("[tls]\nmin_version = 'TLS 1.3'", "c.toml:2: tls.min_version: TLS is not built yet");
-    check("config_command = '/x'", "c.toml:1: config_command: running a command");
     check("[gateway]\nlisten_addr = ':80'", "c.toml:2: gateway.listen_addr: 0.0.0.0:80 is open to");
     let open = "[gateway]\nlisten_addr = '0.0.0.0:80'\ninsecure = false";
     check(open, "c.toml:2: gateway.listen_addr: 0.0.0.0:80 is open to the network");
