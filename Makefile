@@ -25,7 +25,7 @@ FIRST_SEED ?= 0
 # How often `make crash` kills a node under pushes and updates of refs.
 CRASHES ?= 500
 
-.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash prepare node
+.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash man deb prepare node
 
 demo: prepare
 	@$(CARGO) build --release --locked --quiet -p gitring-node
@@ -65,6 +65,14 @@ crash: prepare
 	@$(CARGO) build --locked --quiet -p gitring-node
 	@CRASHES=$(CRASHES) $(CARGO) test --locked --quiet -p gitring-tests --test main -- \
 		--nocapture crash::
+
+# Man pages and completions, from the command line's own definition.
+man: prepare
+	@$(CARGO) run --locked --quiet -p gitring-node --features manual -- manual node/packaging/manual
+
+# A Debian package below target/debian; needs cargo-deb (cargo install cargo-deb).
+deb: man node
+	@$(CARGO) deb --no-build --locked -p gitring-node
 
 node: prepare
 	@$(CARGO) build --release --locked -p gitring-node

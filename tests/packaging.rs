@@ -187,3 +187,20 @@ fn the_unit_starts_and_reloads_the_program() {
     has("SystemCallFilter=io_uring_setup io_uring_enter io_uring_register");
     has("NoNewPrivileges=yes");
 }
+
+#[test]
+fn attacks_have_the_tests_that_the_table_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = read(&root.join("README.md"));
+    let section = readme.split("\n## ").find(|part| part.starts_with("Attacks"));
+    let rows = section.expect("a section").lines().filter(|line| line.starts_with("| "));
+    let mut seen = 0;
+    for row in rows.skip(1) {
+        let words: Vec<_> = row.rsplit('|').nth(1).expect("a cell").split('`').collect();
+        let [_, file, _, name, _] = words[..] else { panic!("{row}") };
+        let source = read(&root.join(file));
+        assert!(source.contains(&format!("fn {name}(")), "{file} has no {name}");
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen}");
+}

@@ -16,6 +16,8 @@
 pub mod config;
 pub mod gitlab;
 pub mod hooks;
+#[cfg(test)]
+mod mutations;
 pub mod pack_cache;
 pub mod reactor;
 pub mod rpc;

@@ -5,6 +5,8 @@ mod check;
 mod configuration;
 mod demo;
 mod doctor;
+#[cfg(feature = "manual")]
+mod manual;
 
 use clap::{Parser, Subcommand};
 use gitring_daemon::log;
@@ -47,6 +49,10 @@ enum Command {
     Configuration(configuration::Arguments),
     /// Look at the pack cache, empty it, or ask why two fetches did not share a pack
     Cache(cache_tool::Arguments),
+    /// Write man pages and completions
+    #[cfg(feature = "manual")]
+    #[command(hide = true)]
+    Manual(manual::Arguments),
     /// Clone from a node and from stock git, compare, and print what each cost
     Demo {
         /// `measure FILE COMMAND…`, how the demo counts what stock git costs
@@ -65,6 +71,10 @@ fn main() -> ExitCode {
         (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),
         (Some(Command::Configuration(arguments)), _) => configuration::run(&arguments),
         (Some(Command::Cache(arguments)), _) => cache_tool::run(&arguments),
+        #[cfg(feature = "manual")]
+        (Some(Command::Manual(arguments)), _) => {
+            manual::run(&arguments, <Cli as clap::CommandFactory>::command())
+        }
         (Some(Command::Demo { measure }), _) => demo::run(&measure),
         // clap has shown the help instead.
         (None, None) => ExitCode::from(2),

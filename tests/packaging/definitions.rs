@@ -57,7 +57,7 @@ impl Definitions {
         if names.iter().any(|name| PROCESS.contains(name)) {
             return labels.next().map(|label| format!("{metric} has no label {label}"));
         }
-        let defines = |file: &&HashSet<String>| names.iter().any(|name| file.contains(*name));
+        let defines = |file: &&HashSet<String>| names.iter().any(|name| is_in(file, name));
         let files: Vec<_> = self.0.iter().filter(defines).collect();
         if files.is_empty() {
             let is_optional = names.iter().any(|name| OPTIONAL.contains(name));
@@ -66,6 +66,17 @@ impl Definitions {
         let missing = labels.find(|label| !files.iter().any(|file| file.contains(*label)));
         missing.map(|label| format!("{metric} has no label {label}"))
     }
+}
+
+/// Whether a file has the name in quotes: whole, or as a pattern (`a_{name}_total`) and what goes in.
+fn is_in(file: &HashSet<String>, name: &str) -> bool {
+    let is_filled = |pattern: &String| {
+        let Some((before, rest)) = pattern.split_once('{') else { return false };
+        let Some((_, behind)) = rest.split_once('}') else { return false };
+        let inner = name.strip_prefix(before).and_then(|name| name.strip_suffix(behind));
+        !before.is_empty() && inner.is_some_and(|inner| file.contains(inner))
+    };
+    file.contains(name) || file.iter().any(is_filled)
 }
 
 /// Of a histogram's series the histogram.

@@ -9,7 +9,7 @@
 //! Never here: what the values mean; they count as the file's.
 
 use gitring_daemon::settings::{Document, Overlay, SettingsError};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -152,17 +152,14 @@ impl Drop for Running {
     }
 }
 
-/// TOML that says what the JSON says: names by Gitaly's `toml` tags, nulls left out.
+/// TOML that says what the JSON says.
 fn to_toml(output: &[u8]) -> Result<String, CommandError> {
     match serde_json::from_slice(output).map_err(CommandError::NoJson)? {
         Value::Object(object) => {
-            let mut toml = String::new();
-            for (key, value) in &object {
-                if let Some(value) = value_in_toml(key, value) {
-                    toml.push_str(&format!("{} = {value}\n", quoted(&key.to_ascii_lowercase())));
-                }
-            }
-            Ok(toml)
+            let entries = renamed("", object).into_iter();
+            let lines =
+                entries.map(|(key, value)| format!("{} = {}\n", quoted(&key), toml(&value)));
+            Ok(lines.collect())
         }
         Value::Null => Ok(String::new()),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
@@ -171,28 +168,48 @@ fn to_toml(output: &[u8]) -> Result<String, CommandError> {
     }
 }
 
-/// `path` leads to the value. `None`: a null, which leaves a value as it is.
-fn value_in_toml(path: &str, value: &Value) -> Option<String> {
+/// An object below `path` with the names of the TOML file, and without nulls, which leave a value
+/// as it is. Go does not tell case apart in names; the last of two counts.
+fn renamed(path: &str, object: Map<String, Value>) -> Map<String, Value> {
+    let entries = object.into_iter().filter(|(_, value)| !value.is_null());
+    let entries = entries.map(|(key, value)| {
+        let key = key.to_ascii_lowercase();
+        let path = format!("{path}.{key}");
+        let key = match path.as_str() {
+            ".tls.cert_path" => "certificate_path".to_owned(),
+            ".gitlab.http_settings" => "http-settings".to_owned(),
+            _ => key,
+        };
+        (key, renamed_below(&path, value))
+    });
+    entries.collect()
+}
+
+fn renamed_below(path: &str, value: Value) -> Value {
     match value {
-        Value::Null => None,
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        Value::String(text) => Some(quoted(text)),
+        Value::Object(below) => Value::Object(renamed(path, below)),
         Value::Array(items) => {
-            let items: Vec<_> = items.iter().filter_map(|item| value_in_toml(path, item)).collect();
-            Some(format!("[{}]", items.join(", ")))
+            let items = items.into_iter().filter(|item| !item.is_null());
+            Value::Array(items.map(|item| renamed_below(path, item)).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
+/// On one line, as TOML allows where tables stand in values.
+fn toml(value: &Value) -> String {
+    match value {
+        // All were taken out.
+        Value::Null => "\"\"".to_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => quoted(text),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
         }
         Value::Object(object) => {
-            let entries = object.iter().filter_map(|(key, value)| {
-                // Go does not tell case apart in JSON's keys.
-                let path = format!("{path}.{key}").to_ascii_lowercase();
-                let key = match path.as_str() {
-                    "tls.cert_path" => "certificate_path".to_owned(),
-                    "gitlab.http_settings" => "http-settings".to_owned(),
-                    _ => key.to_ascii_lowercase(),
-                };
-                Some(format!("{} = {}", quoted(&key), value_in_toml(&path, value)?))
-            });
-            Some(format!("{{ {} }}", entries.collect::<Vec<_>>().join(", ")))
+            let entries =
+                object.iter().map(|(key, value)| format!("{} = {}", quoted(key), toml(value)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
     }
 }

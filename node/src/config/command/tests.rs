@@ -149,3 +149,18 @@ fn validation_runs_it_and_goes_on_without_it() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.iter().all(|problem| problem.starts_with("output of DIR/script: ")));
 }
+
+#[test]
+fn any_object_is_toml() {
+    let examples = [
+        r#"{"listen_addr": "localhost:0", "Auth": {"token": "t\u007f\n"}, "socket_path": null}"#,
+        r#"{"git": {"config": [{"key": "a.b", "value": "\"q\""}, null, [1.5e3, -7, true]]}}"#,
+        r#"{"gitlab": {"http_settings": {"read_timeout": 9}}, "": {"": []}, "\u00e9 ": 1}"#,
+    ];
+    crate::mutations::each(&examples.map(Vec::from), |input| {
+        if let Ok(toml) = to_toml(input) {
+            let parsed = Document::parse(Path::new("c.toml"), &toml);
+            assert!(parsed.is_ok(), "{toml}: {parsed:?}");
+        }
+    });
+}

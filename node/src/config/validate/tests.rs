@@ -93,3 +93,30 @@ fn unknown_keys_are_led_to_known_ones() {
         "c.toml:3: auth.rotation_interval: is unknown, allowed: token, transitioning",
     );
 }
+
+#[test]
+fn any_text_has_problems_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = dir.path().to_str().unwrap();
+    let examples = [
+        "socket_path = '/run/a'\n[[storage]]\nname = 'a'\npath = 'DIR'\n[runtime]\nworkers = 0\n",
+        "[gitlab]\nurl = 'http://g'\nsecret = 1\n[gitlab.http-settings]\nread_timeout = -1\n",
+        "[[git.config]]\nkey = 'bad'\n[[git.config]]\nvalue = 'x'\n[auth]\ntoken = ''\n",
+        "a.b.c = { d = [[1], { e = 0x7f }], f = 1979-05-27 }\ngraceful_restart_timeout = '1m'\n",
+    ];
+    let examples = examples.map(|text| text.replace("DIR", name).into_bytes());
+    crate::mutations::each(&examples, |input| {
+        let text = String::from_utf8_lossy(input);
+        // It would be run.
+        if text.contains("config_command") {
+            return;
+        }
+        let found = problems(Path::new("c.toml"), &text);
+        let starts = Config::parse(Path::new("c.toml"), &text);
+        assert!(!found.is_empty() || starts.is_ok(), "{text}");
+        let lines = text.lines().count() + 1;
+        for problem in found {
+            assert!(!problem.what.is_empty() && problem.line.unwrap() <= lines, "{problem}");
+        }
+    });
+}
