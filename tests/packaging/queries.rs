@@ -17,10 +17,9 @@ pub(crate) fn of_rules(yaml: &str) -> Vec<String> {
     let mut queries = Vec::new();
     let mut lines = yaml.lines().peekable();
     while let Some(line) = lines.next() {
-        let Some(query) = line.trim().trim_start_matches("- ").strip_prefix("expr:") else {
-            continue;
-        };
-        let indent = line.len() - line.trim_start().len();
+        let key = line.trim_start().trim_start_matches("- ");
+        let Some(query) = key.strip_prefix("expr:") else { continue };
+        let indent = line.len() - key.len();
         let mut query = query.trim().trim_start_matches(">-").to_owned();
         while let Some(next) = lines.next_if(|next| next.len() - next.trim_start().len() > indent) {
             query = format!("{query} {}", next.trim());

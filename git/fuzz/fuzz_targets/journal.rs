@@ -7,17 +7,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use gitring_git::files::System;
 use gitring_git::ref_transaction::{RefFiles, recover};
 use gitring_git_fuzz::scratch::Scratch;
 use libfuzzer_sys::fuzz_target;
+
+const MARKER: &[u8] = b"gitring holds this lock; see gitring/ in the git directory\n";
 
 fuzz_target!(|data: &[u8]| {
     let scratch = Scratch::default();
     fs::create_dir(scratch.path("gitring")).expect("a directory can be made");
     scratch.write("gitring/x.1", b"# pack-refs with: peeled fully-peeled sorted \n");
+    // Its process is known to be dead, so that nobody waits for it.
+    scratch.write("gitring/x.session", MARKER);
     scratch.write("gitring/x.0.decided", data);
     let snapshot = scratch.snapshot().expect("an empty repository");
     let files = RefFiles::of(&snapshot).expect("a plain repository");
+    let files = files.with_calls(System::volatile());
     let before = outside(&scratch);
     match recover(&files) {
         Ok(_) => {}
