@@ -49,10 +49,6 @@ enum Command {
     Configuration(configuration::Arguments),
     /// Look at the pack cache, empty it, or ask why two fetches did not share a pack
     Cache(cache_tool::Arguments),
-    /// Write man pages and completions
-    #[cfg(feature = "manual")]
-    #[command(hide = true)]
-    Manual(manual::Arguments),
     /// Clone from a node and from stock git, compare, and print what each cost
     Demo {
         /// `measure FILE COMMAND…`, how the demo counts what stock git costs
@@ -62,6 +58,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "manual")]
+    if let Some(directory) = manual::directory() {
+        return manual::run(&directory, <Cli as clap::CommandFactory>::command());
+    }
     let cli = Cli::parse();
     match (cli.command, cli.config) {
         (Some(Command::Serve { config }), _) | (None, Some(config)) => serve(&config),
@@ -71,10 +71,6 @@ fn main() -> ExitCode {
         (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),
         (Some(Command::Configuration(arguments)), _) => configuration::run(&arguments),
         (Some(Command::Cache(arguments)), _) => cache_tool::run(&arguments),
-        #[cfg(feature = "manual")]
-        (Some(Command::Manual(arguments)), _) => {
-            manual::run(&arguments, <Cli as clap::CommandFactory>::command())
-        }
         (Some(Command::Demo { measure }), _) => demo::run(&measure),
         // clap has shown the help instead.
         (None, None) => ExitCode::from(2),

@@ -9,29 +9,33 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Where to write.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    /// A directory; it is made if it is not there
-    directory: PathBuf,
+/// Where to write, if that is what was asked for. No command of clap's, which would then have a
+/// page of its own.
+pub(crate) fn directory() -> Option<PathBuf> {
+    let mut arguments = std::env::args_os().skip(1);
+    arguments.next().filter(|word| word == "manual")?;
+    arguments.next().map(PathBuf::from)
 }
 
 /// Writes a page for each command, and completions for bash, zsh and fish.
-pub(crate) fn run(arguments: &Arguments, command: Command) -> ExitCode {
-    match write(&arguments.directory, command) {
+pub(crate) fn run(directory: &Path, command: Command) -> ExitCode {
+    match write(directory, without_help(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gitring-node: {}: {error}", arguments.directory.display());
+            eprintln!("gitring-node: {}: {error}", directory.display());
             ExitCode::FAILURE
         }
     }
 }
 
+/// `help` needs no pages.
+fn without_help(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
+}
+
 #[expect(clippy::disallowed_methods, reason = "no reactor runs in this process")]
-fn write(directory: &Path, command: Command) -> io::Result<()> {
+fn write(directory: &Path, mut command: Command) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    // The installed program has no such command.
-    let mut command = command.mut_subcommand("manual", |manual| manual.hide(true));
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "gitring-node", directory)?;
     }
