@@ -22,10 +22,18 @@ LOAD ?=
 SEEDS ?= 1000000
 FIRST_SEED ?= 0
 
+# A stock Gitaly for `make beside`, and the git that it is to use if not the one in PATH.
+GITALY ?=
+GITALY_GIT ?=
+
+# How long `make soak` loads a node.
+MINUTES ?= 60
+
 # How often `make crash` kills a node under pushes and updates of refs.
 CRASHES ?= 500
 
-.PHONY: demo test bench runtimes git-suite perf load real-repos simulate crash prepare node
+.PHONY: demo test bench runtimes git-suite perf load soak real-repos simulate crash beside status-page \
+	man deb prepare node
 
 demo: prepare
 	@$(CARGO) build --release --locked --quiet -p gitring-node
@@ -53,6 +61,9 @@ load: prepare
 	@test -n "$(LOAD)" || { echo "usage: make load LOAD='--address tcp://host:port --repository a.git'"; exit 2; }
 	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin load -- $(LOAD)
 
+soak: node
+	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin soak -- --minutes $(MINUTES)
+
 real-repos: node
 	@test -n "$(REPOS)" || { echo "usage: make real-repos REPOS='/path/a.git /path/b.git'"; exit 2; }
 	@$(CARGO) run --release --locked --quiet -p gitring-perf --bin real-repos -- $(REPOS)
@@ -65,6 +76,28 @@ crash: prepare
 	@$(CARGO) build --locked --quiet -p gitring-node
 	@CRASHES=$(CRASHES) $(CARGO) test --locked --quiet -p gitring-tests --test main -- \
 		--nocapture crash::
+
+# The steps of node/guide/beside-gitaly.md, then the tests with a Gitaly behind the node.
+beside: prepare
+	@test -n "$(GITALY)" || { echo "usage: make beside GITALY=/path/to/gitaly [GITALY_GIT=/path/to/git]"; exit 2; }
+	@$(CARGO) build --locked --quiet -p gitring-node
+	@GITRING_TEST_GITALY=$(abspath $(GITALY)) $(if $(GITALY_GIT),GITRING_TEST_GITALY_GIT=$(abspath $(GITALY_GIT))) \
+		$(CARGO) run --locked --quiet -p gitring-perf --bin beside
+	@GITRING_TEST_GITALY=$(abspath $(GITALY)) $(if $(GITALY_GIT),GITRING_TEST_GITALY_GIT=$(abspath $(GITALY_GIT))) \
+		$(CARGO) test --locked --quiet -p gitring-tests --test main -- relay::
+
+# Man pages and completions, from the command line's own definition.
+man: prepare
+	@$(CARGO) run --locked --quiet -p gitring-node --features manual -- manual node/packaging/manual
+
+# A Debian package below target/debian; needs cargo-deb (cargo install cargo-deb).
+deb: man node
+	@$(CARGO) deb --no-build --locked -p gitring-node
+
+# Pictures of the status page of a node under load; needs a headless Chromium.
+status-page: prepare
+	@$(CARGO) build --locked --quiet -p gitring-node
+	@tests/status-page $(TARGET_DIR)/debug/gitring-node $(TARGET_DIR)/status-page
 
 node: prepare
 	@$(CARGO) build --release --locked -p gitring-node

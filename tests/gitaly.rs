@@ -12,6 +12,7 @@ mod custom_hooks;
 mod fetch;
 mod health;
 mod hostile_http2;
+mod hostile_idle;
 mod hostile_mux;
 mod hostile_sidechannel;
 mod methods;
@@ -38,6 +39,8 @@ mod ssh;
 mod unary;
 mod vanish;
 mod votes;
+
+pub(crate) use methods::BUILT;
 
 use gitring_tests::node::Node;
 use gitring_tests::repository::{Kind, Repository};

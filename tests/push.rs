@@ -9,6 +9,7 @@
 //! Never here: what hooks of GitLab say, which no stock git asks.
 
 mod children;
+mod moments;
 mod raw;
 mod remains;
 mod scenarios;

@@ -19,6 +19,7 @@
 mod accept;
 mod address;
 mod call;
+mod passing;
 mod tasks;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod tests;
 
 use crate::mux::{self, Limits, Mux, MuxError, Role};
 use crate::sidechannel::{Registry, Waiter};
+use crate::tls::{TlsError, Trust};
 use call::{Pings, Sender, Transport};
 use gitring_proto::listenmux::BACKCHANNEL;
 use gitring_proto::token::Secret;
@@ -36,10 +38,14 @@ use std::time::Duration;
 use tasks::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::service::Routes;
 
 pub use address::{Address, AddressError};
+pub(crate) use call::CALLS_MAX;
 pub use call::Replies;
+pub(crate) use passing::PassError;
 
 /// What Go's client gives an attempt to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
@@ -61,6 +67,9 @@ pub enum ConnectError {
         /// Where to.
         address: Address,
     },
+    /// Nobody can be trusted.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// HTTP/2 did not begin.
     #[error("begin HTTP/2")]
     Http2(#[from] hyper::Error),
@@ -110,7 +119,7 @@ impl Client {
             let socket = dial(address).await?;
             let tasks = Tasks::default();
             let sender = call::handshake(socket, &tasks.executor(), Pings::Sent).await?;
-            Ok(Self::new(sender, token, None, tasks))
+            Ok(Self::new(sender, Secret::new(token), None, tasks))
         })
         .await
     }
@@ -120,6 +129,16 @@ impl Client {
     pub async fn connect_mux(
         address: &Address,
         token: &[u8],
+        limits: Limits,
+        backchannel: Option<Routes>,
+    ) -> Result<Self, ConnectError> {
+        Self::connect_mux_as(address, Secret::new(token), limits, backchannel).await
+    }
+
+    /// The same with a secret that was made ready before; without one no call is authenticated.
+    pub async fn connect_mux_as(
+        address: &Address,
+        secret: Option<Secret>,
         limits: Limits,
         backchannel: Option<Routes>,
     ) -> Result<Self, ConnectError> {
@@ -138,7 +157,7 @@ impl Client {
                 tasks.executor(),
             ));
             let sender = call::handshake(mux.open().await?, &tasks.executor(), Pings::Sent).await?;
-            Ok(Self::new(sender, token, Some(registry), tasks))
+            Ok(Self::new(sender, secret, Some(registry), tasks))
         })
         .await
     }
@@ -155,9 +174,13 @@ impl Client {
         self.inner.transport.is_open()
     }
 
-    fn new(sender: Sender, token: &[u8], registry: Option<Registry>, tasks: Tasks) -> Self {
+    fn new(
+        sender: Sender,
+        secret: Option<Secret>,
+        registry: Option<Registry>,
+        tasks: Tasks,
+    ) -> Self {
         let transport = Transport::Ready(sender);
-        let secret = Secret::new(token);
         Self { inner: Rc::new(Inner { transport, secret, registry, _tasks: tasks }) }
     }
 }
@@ -172,19 +195,35 @@ async fn within<T>(
 }
 
 async fn dial(address: &Address) -> Result<Box<dyn Socket>, ConnectError> {
-    let dialled: io::Result<Box<dyn Socket>> = match address {
-        Address::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.and_then(
-            |socket| -> io::Result<Box<dyn Socket>> {
-                // Small messages must not wait for acknowledgements of earlier ones.
-                socket.set_nodelay(true)?;
-                Ok(Box::new(socket))
-            },
-        ),
-        Address::Unix(path) => {
-            UnixStream::connect(path).await.map(|socket| -> Box<dyn Socket> { Box::new(socket) })
+    let failed = |source| ConnectError::Dial { address: address.clone(), source };
+    match address {
+        Address::Tcp { host, port } => Ok(Box::new(dial_tcp(host, *port).await.map_err(failed)?)),
+        Address::Tls { host, port, trust } => {
+            let connector = connector(trust.clone()).await?;
+            let name = ServerName::try_from(host.clone());
+            let name = name.map_err(|error| failed(io::Error::other(error)))?;
+            let socket = dial_tcp(host, *port).await.map_err(failed)?;
+            let socket = connector.connect(name, socket).await.map_err(failed)?;
+            Ok(Box::new(socket))
         }
-    };
-    dialled.map_err(|source| ConnectError::Dial { address: address.clone(), source })
+        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(failed)?)),
+    }
+}
+
+async fn dial_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect((host, port)).await?;
+    // Small messages must not wait for acknowledgements of earlier ones.
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+async fn connector(trust: Trust) -> Result<TlsConnector, TlsError> {
+    // The system's certificates are some hundred files, read with the first connection.
+    let read = tokio::task::spawn_blocking(move || trust.config()).await;
+    match read {
+        Ok(config) => Ok(TlsConnector::from(config?)),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
 }
 
 fn log_end(end: Result<(), MuxError>) {

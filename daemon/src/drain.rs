@@ -1,11 +1,11 @@
 //! How a service ends: it stops accepting, lets what runs finish, then cancels the rest.
 //!
 //! ```text
-//!   Serving --begin--> Draining --cancel--> Cancelled
+//!   Serving --leave--> Leaving --begin--> Draining --cancel--> Cancelled
 //! ```
 //!
 //! Always true:
-//! - phases only go forward;
+//! - phases only go forward, and may be skipped;
 //! - [`Control::finished`] returns when every [`Drain`] was dropped, so whoever still works holds
 //!   one.
 //!
@@ -17,6 +17,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
+    /// Another process accepts; connections that we have are served as before.
+    Leaving,
     Draining,
     Cancelled,
 }
@@ -42,6 +44,12 @@ pub fn channel() -> (Control, Drain) {
 // === impl Control ===
 
 impl Control {
+    /// No new connections from now on. Those that are open notice nothing yet: a client that has
+    /// connected and not spoken yet may still do so.
+    pub fn leave(&self) {
+        self.advance(Phase::Leaving);
+    }
+
     /// No new work from now on; what runs may finish.
     pub fn begin(&self) {
         self.advance(Phase::Draining);
@@ -71,6 +79,11 @@ impl Control {
 // === impl Drain ===
 
 impl Drain {
+    /// Returns once the service no longer accepts connections.
+    pub async fn leaving(&mut self) {
+        self.reached(Phase::Leaving).await;
+    }
+
     /// Returns once the service no longer takes new work.
     pub async fn draining(&mut self) {
         self.reached(Phase::Draining).await;
@@ -79,6 +92,16 @@ impl Drain {
     /// Returns once work must be dropped.
     pub async fn cancelled(&mut self) {
         self.reached(Phase::Cancelled).await;
+    }
+
+    /// Whether the service no longer takes new work.
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() >= Phase::Draining
+    }
+
+    /// Whether work must be dropped.
+    pub fn is_cancelled(&self) -> bool {
+        *self.phase.borrow() >= Phase::Cancelled
     }
 
     async fn reached(&mut self, wanted: Phase) {

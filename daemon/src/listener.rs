@@ -1,21 +1,33 @@
-//! Listening sockets, TCP and unix, and the connections that they give.
+//! Listening sockets, TCP and unix, with and without TLS, and the connections that they give.
 //!
 //! Always true:
 //! - a socket returned from here is non-blocking and listens already, so an address in use is an
 //!   error of the start, not of the first client;
-//! - the file of a unix socket goes with its listener; one that a dead process left is replaced,
-//!   one that somebody listens on is not.
+//! - the file of a unix socket goes with its listener, unless another process listens there from
+//!   now on, or made it; one that a dead process left is replaced, one that somebody listens on is
+//!   not.
 
+mod activated;
+mod inherited;
+mod kept;
 mod socket;
 
+#[cfg(test)]
+mod tests;
+
+pub use self::inherited::{Inherited, Received};
+pub use self::kept::Kept;
 pub use self::socket::{Peer, Socket, Stream};
 
+use self::kept::SocketFile;
+use crate::tls::Server;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 /// What a unix socket holds on its way out: by default 208 KiB, less than the window of a stock client
 /// (256 KiB), so that each window would take two writes. The system may grant less.
@@ -38,11 +50,9 @@ pub enum Listener {
     Tcp(std::net::TcpListener),
     /// On a path.
     Unix(std::os::unix::net::UnixListener, SocketFile),
+    /// On a TCP address, for clients that speak TLS.
+    Tls(std::net::TcpListener, Arc<Server>),
 }
-
-/// The file of a unix socket; removed when dropped.
-#[derive(Debug)]
-pub struct SocketFile(PathBuf);
 
 /// A [`Listener`] within a runtime.
 #[derive(Debug)]
@@ -51,6 +61,8 @@ pub enum Acceptor {
     Tcp(tokio::net::TcpListener),
     /// On a path.
     Unix(tokio::net::UnixListener, SocketFile),
+    /// On a TCP address, for clients that speak TLS.
+    Tls(tokio::net::TcpListener, Arc<Server>),
 }
 
 /// Listens on a TCP address. Port 0 lets the kernel choose.
@@ -79,7 +91,7 @@ fn listen_unix(path: &Path) -> io::Result<Listener> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::ours(path);
     socket.listen(BACKLOG_MAX)?;
     Ok(Listener::Unix(socket.into(), file))
 }
@@ -117,18 +129,26 @@ impl Listener {
             Self::Unix(listener, file) => {
                 Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?, file)
             }
+            Self::Tls(listener, server) => {
+                Acceptor::Tls(tokio::net::TcpListener::from_std(listener)?, server)
+            }
         })
+    }
+
+    /// Whether its connections begin with a handshake.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(..))
     }
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(listener) => match listener.local_addr() {
+            Self::Tcp(listener) | Self::Tls(listener, _) => match listener.local_addr() {
                 Ok(address) => write!(out, "{address}"),
                 Err(_) => out.write_str("tcp"),
             },
-            Self::Unix(_, file) => write!(out, "{}", file.0.display()),
+            Self::Unix(_, file) => write!(out, "{file}"),
         }
     }
 }
@@ -136,14 +156,17 @@ impl fmt::Display for Listener {
 // === impl Acceptor ===
 
 impl Acceptor {
-    /// The next connection.
+    /// The next connection. One that is to be encrypted comes bare: [`Acceptor::tls`] has its
+    /// handshake.
     pub async fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                // Small answers must not wait for the client's delayed acknowledgement.
-                let _ = stream.set_nodelay(true);
-                Ok((Socket::Tcp(stream.into_std()?), Peer::Tcp(address)))
+                let (stream, address) = accept_tcp(listener).await?;
+                Ok((Socket::Tcp(stream), Peer::Tcp(address)))
+            }
+            Self::Tls(listener, _) => {
+                let (stream, address) = accept_tcp(listener).await?;
+                Ok((Socket::Tcp(stream), Peer::Tls(address)))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
@@ -153,42 +176,21 @@ impl Acceptor {
             }
         }
     }
-}
 
-// === impl SocketFile ===
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+    /// Who takes the handshakes of its connections, if they begin with one.
+    pub fn tls(&self) -> Option<&Arc<Server>> {
+        match self {
+            Self::Tls(_, server) => Some(server),
+            Self::Tcp(_) | Self::Unix(..) => None,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(path: &Path, expected: Result<(), io::ErrorKind>) -> Option<Listener> {
-        let listened = unix(path);
-        let outcome = listened.as_ref().map(|_| ()).map_err(|error| error.source.kind());
-        assert_eq!(outcome, expected, "{}", path.display());
-        listened.ok()
-    }
-
-    /// Goal: a file that a killed process left is no obstacle, a living process and a file of
-    /// somebody else are.
-    #[test]
-    fn only_an_abandoned_socket_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("socket");
-        let first = check(&path, Ok(()));
-        check(&path, Err(io::ErrorKind::AddrInUse));
-        drop(first);
-        assert!(!path.exists());
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert!(path.exists(), "left behind as by a killed process");
-        drop(check(&path, Ok(())));
-        std::fs::write(&path, "not a socket").unwrap();
-        check(&path, Err(io::ErrorKind::AddrInUse));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "not a socket");
-    }
+async fn accept_tcp(
+    listener: &tokio::net::TcpListener,
+) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let (stream, address) = listener.accept().await?;
+    // Small answers must not wait for the client's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    Ok((stream.into_std()?, address))
 }

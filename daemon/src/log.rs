@@ -12,13 +12,16 @@
 
 mod line;
 mod queue;
+mod recent;
 mod time;
 
+pub use self::recent::{Noted, recent};
 pub use self::time::{Timestamp, timestamp};
 pub use tracing::level_filters::LevelFilter;
 
 use self::line::Line;
 use self::queue::Queue;
+use arc_swap::ArcSwap;
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -66,11 +69,13 @@ pub enum LogError {
 #[derive(Debug)]
 pub struct Log {
     queue: Arc<Queue>,
+    level: Arc<ArcSwap<LevelFilter>>,
 }
 
 /// Makes lines of events.
 struct Lines {
-    config: LogConfig,
+    format: Format,
+    level: Arc<ArcSwap<LevelFilter>>,
     queue: Arc<Queue>,
 }
 
@@ -81,9 +86,11 @@ pub fn start(config: LogConfig) -> Result<Log, LogError> {
     std::thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || writing.write_to(&mut std::io::stderr()))?;
-    let lines = Lines { config, queue: Arc::clone(&queue) };
+    let level = Arc::new(ArcSwap::from_pointee(config.level));
+    let (format, queue_of_lines) = (config.format, Arc::clone(&queue));
+    let lines = Lines { format, level: Arc::clone(&level), queue: queue_of_lines };
     tracing::subscriber::set_global_default(lines).map_err(|_| LogError::AlreadyStarted)?;
-    Ok(Log { queue })
+    Ok(Log { queue, level })
 }
 
 /// An error and everything that caused it, as one sentence.
@@ -99,6 +106,15 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 // === impl Log ===
 
+impl Log {
+    /// Events below this level are not written from now on.
+    pub fn set_level(&self, level: LevelFilter) {
+        self.level.store(Arc::new(level));
+        // Whoever logs remembers whether anybody listens.
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
 impl Drop for Log {
     fn drop(&mut self) {
         self.queue.flush();
@@ -113,17 +129,18 @@ impl Subscriber for Lines {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.config.level
+        metadata.is_event() && *metadata.level() <= **self.level.load()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.config.level)
+        Some(**self.level.load())
     }
 
     fn event(&self, event: &Event<'_>) {
+        recent::note(event);
         // What is formatted may log in turn: then it finds no buffer here, and makes one.
         let text = TEXT.try_with(Cell::take).unwrap_or_default();
-        let mut line = Line::begin(self.config.format, *event.metadata().level(), text);
+        let mut line = Line::begin(self.format, *event.metadata().level(), text);
         event.record(&mut line);
         let mut text = line.end();
         self.queue.push(&text);

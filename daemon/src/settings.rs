@@ -1,10 +1,20 @@
-//! A TOML file whose values know their lines.
+//! A TOML file whose values know their lines, and what a program said on top of it.
 //!
-//! Always true: an error names file, line and full key, says what is wrong and what is allowed.
-//! Never here: which keys a service knows.
+//! Always true: an error names file, line and full key, or the program, says what is wrong and what
+//! is allowed.
+//! Never here: which keys a service knows, running a program.
 
+mod overlay;
+mod removal;
+#[cfg(test)]
+mod tests;
+
+pub use self::overlay::Overlay;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -12,18 +22,37 @@ use toml::de::{DeTable, DeValue};
 /// A wrong setting, or a file that is no TOML. Displayed as `file:line: key: what`.
 #[derive(Debug)]
 pub struct SettingsError {
-    file: PathBuf,
-    line: usize,
-    key: String,
-    what: String,
+    /// The file, or what an overlay is called.
+    pub origin: String,
+    /// Counted from 1; `None` in an overlay.
+    pub line: Option<usize>,
+    /// Dotted; empty where the text is no TOML.
+    pub key: String,
+    /// What is wrong, and what is allowed.
+    pub what: String,
+    /// Of the key, or of the section that lacks it.
+    place: Option<Place>,
+    /// Where the section begins.
+    table: Option<usize>,
+}
+
+/// Something of a document that can be taken out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where a key begins.
+    Key(usize),
+    /// Where a table begins.
+    Table(usize),
 }
 
 /// A parsed file. Borrows its text.
 #[derive(Debug)]
 pub struct Document<'t> {
-    file: PathBuf,
+    file: &'t Path,
     text: &'t str,
     root: DeTable<'t>,
+    /// From the lowest to the highest.
+    overlays: Vec<&'t Overlay>,
 }
 
 /// One table of a document, with the dotted path that leads to it.
@@ -32,7 +61,8 @@ pub struct Section<'d> {
     document: &'d Document<'d>,
     table: &'d DeTable<'d>,
     path: String,
-    line: usize,
+    /// `None`: the root, which is no value of anything.
+    start: Option<usize>,
 }
 
 /// A key that holds a value, or an empty table.
@@ -40,17 +70,27 @@ pub struct Section<'d> {
 pub struct Leaf {
     /// Dotted, array elements not counted: `storage.name`.
     pub path: String,
-    /// Counted from 1.
-    pub line: usize,
+    /// Where the key begins.
+    start: usize,
     /// Whether the value is an empty string, which Go cannot tell from an absent key.
     pub empty: bool,
 }
 
 // === impl SettingsError ===
 
+impl SettingsError {
+    /// Whether two are about one and the same table, of several in an array perhaps.
+    pub fn is_in_table_of(&self, other: &Self) -> bool {
+        self.table == other.table
+    }
+}
+
 impl fmt::Display for SettingsError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}: ", self.file.display(), self.line)?;
+        match self.line {
+            Some(line) => write!(out, "{}:{line}: ", self.origin)?,
+            None => write!(out, "{}: ", self.origin)?,
+        }
         if !self.key.is_empty() {
             write!(out, "{}: ", self.key)?;
         }
@@ -64,41 +104,68 @@ impl std::error::Error for SettingsError {}
 
 impl<'t> Document<'t> {
     /// Parses `text`, which was read from `file`; the name is used in errors only.
-    pub fn parse(file: &Path, text: &'t str) -> Result<Self, SettingsError> {
+    pub fn parse(file: &'t Path, text: &'t str) -> Result<Self, SettingsError> {
         match DeTable::parse(text) {
-            Ok(root) => Ok(Self { file: file.to_owned(), text, root: root.into_inner() }),
+            Ok(root) => Ok(Self { file, text, root: root.into_inner(), overlays: Vec::new() }),
             Err(error) => Err(SettingsError {
-                file: file.to_owned(),
-                line: line_of(text, error.span().map_or(0, |span| span.start)),
+                origin: file.display().to_string(),
+                line: Some(line_of(text, error.span().map_or(0, |span| span.start))),
                 key: String::new(),
                 what: error.message().trim_end().replace('\n', ", "),
+                place: None,
+                table: None,
             }),
         }
     }
 
     /// The table outside of any `[section]`.
     pub fn root(&self) -> Section<'_> {
-        Section { document: self, table: &self.root, path: String::new(), line: 1 }
+        Section { document: self, table: &self.root, path: String::new(), start: None }
     }
 
     /// Every key that holds a value, in the order of the file.
     pub fn leaves(&self) -> Vec<Leaf> {
         let mut leaves = Vec::new();
         self.collect("", &self.root, &mut leaves);
-        leaves.sort_by_key(|leaf| leaf.line);
+        leaves.sort_by_key(|leaf| leaf.start);
         leaves
+    }
+
+    /// The file that it was parsed for.
+    pub fn file(&self) -> &'t Path {
+        self.file
+    }
+
+    /// A digest of what each key holds, the tables of an array taken together: whether two files
+    /// say the same, without keeping what they say.
+    pub fn digests(&self) -> BTreeMap<String, u64> {
+        let mut hashers = BTreeMap::new();
+        digest_table("", &self.root, &mut hashers);
+        hashers.into_iter().map(|(key, hasher)| (key, hasher.finish())).collect()
     }
 
     /// An error about one of [`Document::leaves`].
     pub fn error(&self, leaf: &Leaf, what: impl Into<String>) -> SettingsError {
-        let (file, key) = (self.file.clone(), leaf.path.clone());
-        SettingsError { file, line: leaf.line, key, what: what.into() }
+        self.fault(leaf.path.clone(), Some(Place::Key(leaf.start)), what.into())
+    }
+
+    fn fault(&self, key: String, place: Option<Place>, what: String) -> SettingsError {
+        let offset = match place {
+            None => 0,
+            Some(Place::Key(offset) | Place::Table(offset)) => offset,
+        };
+        let overlay = self.overlays.iter().find(|overlay| overlay.reaches(offset));
+        let (origin, line) = match overlay {
+            Some(overlay) if offset > self.text.len() => (overlay.name().to_owned(), None),
+            _ => (self.file.display().to_string(), Some(line_of(self.text, offset))),
+        };
+        SettingsError { origin, line, key, what, place, table: None }
     }
 
     fn collect(&self, path: &str, table: &DeTable<'_>, leaves: &mut Vec<Leaf>) {
         for (key, value) in table {
             let path = join(path, key.get_ref());
-            let line = line_of(self.text, key.span().start);
+            let start = key.span().start;
             match value.get_ref() {
                 DeValue::Table(inner) if !inner.is_empty() => self.collect(&path, inner, leaves),
                 DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
@@ -114,7 +181,7 @@ impl<'t> Document<'t> {
                 | DeValue::Array(_)
                 | DeValue::Table(_) => {
                     let empty = value.get_ref().as_str() == Some("");
-                    leaves.push(Leaf { path, line, empty });
+                    leaves.push(Leaf { path, start, empty });
                 }
             }
         }
@@ -131,12 +198,12 @@ impl<'d> Section<'d> {
 
     /// An error about a key of this section, or about the section itself if it lacks the key.
     pub fn error(&self, key: &str, what: impl Into<String>) -> SettingsError {
-        let line = match self.table.get_key_value(key) {
-            Some((key, _)) => line_of(self.document.text, key.span().start),
-            None => self.line,
+        let place = match self.table.get_key_value(key) {
+            Some((key, _)) => Some(Place::Key(key.span().start)),
+            None => self.start.map(Place::Table),
         };
-        let file = self.document.file.clone();
-        SettingsError { file, line, key: join(&self.path, key), what: what.into() }
+        let fault = self.document.fault(join(&self.path, key), place, what.into());
+        SettingsError { table: self.start, ..fault }
     }
 
     /// A string.
@@ -166,6 +233,49 @@ impl<'d> Section<'d> {
             Some(Ok(number)) if (min..=max).contains(&number) => Ok(Some(number)),
             Some(_) => Err(self.error(key, format!("out of range, allowed: {allowed}"))),
         }
+    }
+
+    /// As [`Self::integer`] from 0 on; a number below zero is 0, as Gitaly takes limits.
+    pub fn amount(&self, key: &str, max: usize) -> Result<Option<usize>, SettingsError> {
+        let is_negative = |value: &DeValue<'_>| {
+            value.as_integer().is_some_and(|number| number.as_str().starts_with('-'))
+        };
+        match self.table.get(key) {
+            Some(value) if is_negative(value.get_ref()) => Ok(Some(0)),
+            _ => self.integer(key, 0, max),
+        }
+    }
+
+    /// A number of at least 0, with or without a fraction.
+    pub fn number(&self, key: &str, max: f64) -> Result<Option<f64>, SettingsError> {
+        let allowed = format!("a number from 0 to {max}");
+        let number = self.typed(key, &allowed, |value| {
+            let text = value.as_float().map(|float| float.as_str().to_owned());
+            text.or_else(|| value.as_integer().map(|integer| integer.as_str().to_owned()))
+        })?;
+        let Some(text) = number else { return Ok(None) };
+        match text.parse::<f64>() {
+            Ok(number) if (0.0..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(self.error(key, format!("out of range, allowed: {allowed}"))),
+        }
+    }
+
+    /// An array of numbers, whole or not.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, SettingsError> {
+        let number = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(|number| number as f64),
+            DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
+        };
+        self.typed(key, "an array of numbers", |value| {
+            value.as_array()?.iter().map(number).collect::<Option<Vec<f64>>>()
+        })
     }
 
     /// A string in the notation of Go's durations: `1m30s`.
@@ -210,9 +320,8 @@ impl<'d> Section<'d> {
         table: &'d DeTable<'d>,
         value: Option<&Spanned<DeValue<'d>>>,
     ) -> Section<'d> {
-        let start = value.map_or(0, |value| value.span().start);
-        let line = line_of(self.document.text, start);
-        Section { document: self.document, table, path: join(&self.path, key), line }
+        let start = value.map(|value| value.span().start);
+        Section { document: self.document, table, path: join(&self.path, key), start }
     }
 
     fn typed<T>(
@@ -230,6 +339,31 @@ impl<'d> Section<'d> {
                 Err(self.error(key, format!("is of type {found}, allowed: {allowed}")))
             }
         }
+    }
+}
+
+fn digest_table(path: &str, table: &DeTable<'_>, into: &mut BTreeMap<String, DefaultHasher>) {
+    for (key, value) in table {
+        digest(&join(path, key.get_ref()), value.get_ref(), into);
+    }
+}
+
+fn digest(path: &str, value: &DeValue<'_>, into: &mut BTreeMap<String, DefaultHasher>) {
+    let mut feed = |text: &str| {
+        let hasher = into.entry(path.to_owned()).or_default();
+        (value.type_str(), text).hash(hasher);
+    };
+    match value {
+        DeValue::String(text) => feed(text),
+        DeValue::Integer(number) => feed(&format!("{}:{}", number.radix(), number.as_str())),
+        DeValue::Float(number) => feed(number.as_str()),
+        DeValue::Boolean(is_so) => feed(&is_so.to_string()),
+        DeValue::Datetime(time) => feed(&time.to_string()),
+        DeValue::Array(items) => {
+            feed(&items.len().to_string());
+            items.iter().for_each(|item| digest(path, item.get_ref(), into));
+        }
+        DeValue::Table(table) => digest_table(path, table, into),
     }
 }
 

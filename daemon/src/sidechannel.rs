@@ -87,12 +87,25 @@ pub async fn open(
     id: SidechannelId,
     deadline: Duration,
 ) -> Result<ServerEnd, OpenError> {
+    let (stream, early) = open_stream(mux, id, deadline).await?;
+    let mut decoder = Decoder::default();
+    decoder.push(early);
+    Ok(ServerEnd { stream, decoder })
+}
+
+/// The same for whoever passes on what the client sends: the stream, and what came behind the
+/// confirmation.
+pub(crate) async fn open_stream(
+    mux: &Mux,
+    id: SidechannelId,
+    deadline: Duration,
+) -> Result<(MuxStream, Bytes), OpenError> {
     tokio::time::timeout(deadline, handshake(mux, id))
         .await
         .unwrap_or(Err(OpenError::TimedOut(deadline)))
 }
 
-async fn handshake(mux: &Mux, id: SidechannelId) -> Result<ServerEnd, OpenError> {
+async fn handshake(mux: &Mux, id: SidechannelId) -> Result<(MuxStream, Bytes), OpenError> {
     let mut stream = mux.open().await.map_err(OpenError::Stream)?;
     stream.send(Bytes::copy_from_slice(&id.opening())).await?;
     let mut answer = Bytes::new();
@@ -105,9 +118,7 @@ async fn handshake(mux: &Mux, id: SidechannelId) -> Result<ServerEnd, OpenError>
     if confirmation != CONFIRMATION[..] {
         return Err(OpenError::Unconfirmed(confirmation));
     }
-    let mut decoder = Decoder::default();
-    decoder.push(answer);
-    Ok(ServerEnd { stream, decoder })
+    Ok((stream, answer))
 }
 
 // === impl ServerEnd ===

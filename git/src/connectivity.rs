@@ -26,6 +26,7 @@ use crate::history::Cancel;
 use crate::objects::{Kind, Store, StoreError, parse};
 use commits::{Commits, Found};
 use trees::Trees;
+pub(crate) use trees::links as tree_links;
 
 /// Tags around one another that are followed.
 const TAGS_MAX: usize = 1_000;
@@ -71,6 +72,8 @@ pub struct Checker {
     store: Arc<Store>,
     commits: Commits,
     trees: Trees,
+    /// Commits and tags that are needed, and do not lie in the quarantine.
+    outside: Vec<ObjectId>,
     cancel: Cancel,
 }
 
@@ -115,7 +118,7 @@ impl Checker {
     ) -> Self {
         let commits = Commits::new(Arc::clone(&store), complete, hints, cancel.clone());
         let trees = Trees::new(Arc::clone(&store), cancel.clone());
-        Self { store, commits, trees, cancel }
+        Self { store, commits, trees, outside: Vec::new(), cancel }
     }
 
     /// Whether all that `tips` need is there.
@@ -127,6 +130,15 @@ impl Checker {
             Err(error) if error.is_missing() => self.check_once(tips, true),
             checked => checked,
         }
+    }
+
+    /// What the tips that were checked need, as far as it lies outside of the quarantine and was not
+    /// found to be reached by a ref: somebody has written it, and nobody has said that it is on
+    /// stable storage. Objects that a ref does reach may be among them, and some twice.
+    pub fn take_outside(&mut self) -> Vec<ObjectId> {
+        let mut outside = std::mem::take(&mut self.outside);
+        outside.append(&mut self.trees.take_outside());
+        outside
     }
 
     /// The commits among `ids` that no existing ref reaches.
@@ -181,6 +193,7 @@ impl Checker {
             }
         }
         for node in &found.new {
+            self.note(self.commits.id(*node))?;
             self.trees.check(&self.commits.tree(*node), &complete)?;
         }
         tips.trees.iter().try_for_each(|tree| self.trees.check(tree, &complete))
@@ -200,8 +213,15 @@ impl Checker {
         boundary.map(|node| self.commits.tree(*node)).try_for_each(|tree| self.trees.mark(&tree))
     }
 
+    fn note(&mut self, id: ObjectId) -> Result<(), ConnectivityError> {
+        if !self.store.lies_in(0, &id)? {
+            self.outside.push(id);
+        }
+        Ok(())
+    }
+
     /// Follows tags, all of which have to be there.
-    fn peel(&self, ids: &[ObjectId]) -> Result<Tips, ConnectivityError> {
+    fn peel(&mut self, ids: &[ObjectId]) -> Result<Tips, ConnectivityError> {
         let mut tips = Tips::default();
         for id in ids {
             let (mut at, mut tags) = (*id, 0);
@@ -213,10 +233,10 @@ impl Checker {
                     None => return Err(ConnectivityError::Missing { id: at, what: "object" }),
                     Some(Kind::Commit) => break tips.commits.push(at),
                     Some(Kind::Tree) => break tips.trees.push(at),
-                    Some(Kind::Blob) => break,
+                    Some(Kind::Blob) => break self.note(at)?,
                     // A ref points to it: what it needs is no matter of this push.
                     Some(Kind::Tag) if self.commits.complete().contains(&at) => break,
-                    Some(Kind::Tag) => {}
+                    Some(Kind::Tag) => self.note(at)?,
                 }
                 let tag = self.store.read(&at);
                 let tag = tag.map_err(|error| ConnectivityError::reading(error, &at, "tag"))?;

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! FileCalls ─ System             the operating system
-//!           └ recorder::Recorder  the same, and what may be left of it after a loss of power
+//!           └ recorder::Recorder  in tests: the same, and what a loss of power may leave of it
 //! ```
 //!
 //! Always true: whoever writes refs, journals or published objects does it through [`FileCalls`];
 //! a name is durable once the directory that holds it was synced, a content once its file was.
 //! Never here: what files mean. Never: reading, which needs no seam.
 
-pub mod recorder;
+#[cfg(test)]
+pub(crate) mod recorder;
 mod system;
 
 pub use system::System;

@@ -15,7 +15,8 @@
 //! - [`receive_pack`]: the state machine of a push, and its rules;
 //! - [`unpack`]: the git child that takes a pushed pack;
 //! - [`quarantine`]: where that pack lies until it is accepted;
-//! - [`connectivity`]: whether all is there that new objects need.
+//! - [`connectivity`]: whether all is there that new objects need;
+//! - [`object_sync`]: bringing to stable storage what others wrote of it.
 //!
 //! Always true: protocol modules perform no I/O, and modules that read files know no protocol.
 //! Never here: gRPC, HTTP, an async runtime, a socket.
@@ -28,6 +29,7 @@ pub mod connectivity;
 pub mod files;
 pub mod history;
 pub mod mailmap;
+pub mod object_sync;
 pub mod objects;
 pub mod pack_objects;
 pub mod pack_request;

@@ -37,8 +37,10 @@ mod oid_table;
 mod pack;
 mod pack_index;
 mod pack_set;
+mod packed;
 pub(crate) mod parse;
 mod prefix;
+mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -51,9 +53,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub use alternates::listed;
 pub use fault::GuardedMap;
 pub use gix_object::Kind;
+pub use packed::Packed;
 pub use prefix::Prefix;
+pub use stored::Stored;
 
 /// Largest object (or delta) that is read, in bytes. Objects of that size are streamed to clients
 /// as they lie in packs; only trees, commits and tags are ever read whole by walks.

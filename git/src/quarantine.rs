@@ -60,16 +60,17 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::marker::PhantomData;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::ObjectId;
 use crate::files::{FileCalls, System};
+use crate::objects::listed;
 use contents::Contents;
 
 /// What the names of our quarantines begin with. `git prune` removes what begins with `tmp_` once it
@@ -77,6 +78,10 @@ use contents::Contents;
 const NAME: &str = "tmp_objdir-incoming-gitring-";
 /// Names that are tried.
 const ATTEMPTS_MAX: usize = 100;
+/// How often a directory is removed that a dying child fills again, and the pause between, which
+/// grows tenfold: half a second in all, where a killed process needs milliseconds.
+const REMOVALS_MAX: u32 = 60;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(1);
 
 /// Why a quarantine could not be made, synced or migrated.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +164,7 @@ impl<P> Quarantine<P> {
         if inherited.is_some() {
             alternates.push(":");
         }
-        alternates.push(quoted(&self.objects));
+        alternates.push(listed(self.objects.as_os_str()));
         [
             ("GIT_OBJECT_DIRECTORY", self.path.clone().into()),
             ("GIT_ALTERNATE_OBJECT_DIRECTORIES", alternates),
@@ -206,8 +211,16 @@ impl<P> Quarantine<P> {
 
 impl<P> Drop for Quarantine<P> {
     fn drop(&mut self) {
-        // What cannot be removed is left to `sweep` and `git gc`.
-        drop(fs::remove_dir_all(&self.path));
+        // A child that was killed a moment ago may still write. What cannot be removed is left to
+        // `sweep` and `git gc`.
+        for attempt in 0..REMOVALS_MAX {
+            match fs::remove_dir_all(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound || self.path.exists() => {
+                    std::thread::sleep(REMOVAL_PAUSE * attempt.min(10));
+                }
+                Ok(()) | Err(_) => return,
+            }
+        }
     }
 }
 
@@ -248,25 +261,6 @@ fn random_name() -> String {
         char::from(letter)
     };
     std::iter::repeat_with(&mut letter).take(6).collect()
-}
-
-/// A path in a list of them: in C's quotes where it holds what parts the list
-/// (`GIT_ALTERNATE_OBJECT_DIRECTORIES` in git(1)).
-fn quoted(path: &Path) -> OsString {
-    let bytes = path.as_os_str().as_bytes();
-    if !bytes.starts_with(b"\"") && !bytes.contains(&b':') {
-        return path.into();
-    }
-    let mut quoted = vec![b'"'];
-    for byte in bytes {
-        match byte {
-            b'"' | b'\\' => quoted.extend([b'\\', *byte]),
-            b' '..=b'~' => quoted.push(*byte),
-            _ => quoted.extend(format!("\\{byte:03o}").bytes()),
-        }
-    }
-    quoted.push(b'"');
-    OsString::from_vec(quoted)
 }
 
 #[cfg(test)]

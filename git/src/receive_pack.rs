@@ -9,9 +9,9 @@
 //!                    Done <──flush── Finished <── post-receive <── Received: report
 //! ```
 //!
-//! Modules in reading order: [`machine`], over [`commands`], what a client says, and [`report`], what
-//! it is told; [`desk`] with [`advertisement`] answers from a snapshot; [`judge`] has the rules for
-//! single references, over [`shallow`] and [`ancestry`]; [`settings`] is what configuration allows.
+//! Modules in reading order: [`machine`], over [`commands`] with [`list`], what a client says, and
+//! [`report`], what it is told; [`desk`] with [`advertisement`] answers from a snapshot; [`judge`] has the rules for
+//! single references, over [`shallow`] and [`fast_forward`]; [`settings`] is what configuration allows.
 //!
 //! Always true: the machine decides by what it was told alone, and every line that it refuses is a
 //! [`Failure`] with git's wording. Whether a child must take over is decided at [`Event::Start`],
@@ -19,22 +19,25 @@
 //! Never here: sockets, children, hooks; writing of objects or references.
 
 pub mod advertisement;
-pub mod ancestry;
 pub mod commands;
 pub mod desk;
+pub mod fast_forward;
 pub mod judge;
+pub mod list;
 pub mod machine;
 pub mod report;
 pub mod settings;
 pub mod shallow;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use commands::{Command, PushRequest, Report};
 pub use desk::{Answer, Desk, DeskError, Question};
 pub use judge::{Judge, Message};
+pub use list::{Commands, State};
 pub use machine::ReceivePack;
 pub use settings::Settings;
 
@@ -97,12 +100,12 @@ pub enum Next {
 }
 
 /// What became of a push.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Outcome {
     /// Whether the pack was taken; the error is told behind `unpack`, git's own is `ok`.
     pub unpack: Result<(), String>,
-    /// What became of each command, in their order; the error is told behind `ng <ref>`.
-    pub refs: Vec<Result<(), String>>,
+    /// What was asked for, with what became of each command.
+    pub request: Arc<PushRequest>,
 }
 
 /// Why a `git receive-pack` child serves a push. Each has a counter.
@@ -173,16 +176,14 @@ impl Step {
 // === impl Outcome ===
 
 impl Outcome {
-    /// The pack was not taken, for this reason; so nothing else was done (git: "unpacker error").
-    pub fn not_unpacked(request: &PushRequest, reason: String) -> Self {
-        let refs = request.commands.iter().map(|_| Err("unpacker error".to_owned())).collect();
-        Self { unpack: Err(reason), refs }
+    /// The pack was not taken, for this reason; so nothing else was done.
+    pub fn not_unpacked(request: PushRequest, reason: String) -> Self {
+        Self { unpack: Err(reason), request: Arc::new(request) }
     }
 
     /// Every command that was not refused was done.
-    pub fn of(request: &PushRequest) -> Self {
-        let told = |command: &Command| command.refused.clone().map_or(Ok(()), Err);
-        Self { unpack: Ok(()), refs: request.commands.iter().map(told).collect() }
+    pub fn of(request: impl Into<Arc<PushRequest>>) -> Self {
+        Self { unpack: Ok(()), request: request.into() }
     }
 }
 

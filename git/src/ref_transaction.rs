@@ -49,10 +49,12 @@ mod session;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use error::{CommitError, PrepareError, RecoverError};
 pub use place::RefFiles;
 pub use sessions::end_sessions;
+pub use waiting::Waiting;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -39,9 +39,10 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     }
 }
 
-fn check(config: &Config) -> Result<CheckInfo, String> {
+/// What GitLab says of itself, or why it cannot be asked.
+pub(crate) fn check(config: &Config) -> Result<CheckInfo, String> {
     let gitlab = config.gitlab.as_ref().ok_or("gitlab.url is not set: there is no GitLab")?;
-    let client = Client::new(gitlab, &Registry::new()).map_err(|error| log::chain(&error))?;
+    let client = Client::new(gitlab, &Registry::new(), &[]).map_err(|error| log::chain(&error))?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("start: {error}"))?;
     runtime.block_on(client.check()).map_err(|error| explained(&error))

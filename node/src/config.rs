@@ -1,41 +1,52 @@
-//! The configuration file: Gitaly's TOML and our `[gateway]` and `[runtime]`.
+//! The configuration file: Gitaly's TOML and tables of ours.
 //!
 //! Each owner has a struct for its part; this module fills them.
 //!
 //! Always true: a configuration that was returned can be run; a wrong value was refused with
-//! file, line, key and what is allowed; a key that would restrict access and is not built yet
-//! stops the start.
+//! file, line, key and what is allowed.
 //! Never here: what a setting does.
 
+mod adaptation;
+mod auth;
+mod cgroups;
+mod command;
+mod gitaly;
 mod gitlab;
 mod keys;
+mod limits;
 mod pack_cache;
+mod prometheus;
+mod reloadable;
+mod runtime;
+mod secret_file;
+mod tls;
+mod upstream;
+pub mod validate;
+
+pub use self::prometheus::LATENCY_BUCKETS_S;
+pub use self::reloadable::{Changes, Digests};
 
 use self::keys::Standing;
+use crate::adaptation::AdaptationConfig;
+use crate::cgroups::CgroupsConfig;
 use crate::gitlab::GitlabConfig;
 use crate::hooks::HooksConfig;
+use crate::limits::LimitsConfig;
 use crate::pack_cache::PackCacheConfig;
 use crate::reactor::RuntimeConfig;
-use crate::reactor::ring::IoUring;
 use crate::rpc::gateway::{GatewayConfig, Limits};
-use crate::rpc::gitaly::{AuthConfig, GitalyConfig, Timeouts};
+use crate::rpc::gitaly::GitalyConfig;
 use crate::rpc::push;
 use crate::storage::{StorageConfig, StorageName, Storages};
 use gitring_daemon::log::{Format, LevelFilter, LogConfig};
 use gitring_daemon::settings::{Document, Section, SettingsError};
-use gitring_proto::token::Secret;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Gitaly's default of `graceful_restart_timeout`.
 const GRACE_DEFAULT: Duration = Duration::from_secs(60);
-/// Children wait for slow clients most of the time, so there may be many more than cores.
-const CHILDREN_DEFAULT: usize = 128;
-/// A connection costs a file descriptor and some tens of KiB.
-const CONNECTIONS_DEFAULT: usize = 4096;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +78,12 @@ pub struct Config {
     pub log: LogConfig,
     /// Where `/metrics` is served, if anywhere.
     pub prometheus_listen_addr: Option<SocketAddr>,
+    /// Upper bounds of histograms of latencies, seconds; ascending.
+    pub latency_buckets: Vec<f64>,
     /// How long requests may go on after SIGTERM.
     pub grace: Duration,
-    /// `socket_path`, `listen_addr`, `[auth]`, `[timeout]`.
+    /// `socket_path`, `listen_addr`, `tls_listen_addr`, `[auth]`, `[tls]`, `[timeout]`,
+    /// `[upstream]`.
     pub gitaly: GitalyConfig,
     /// `[gateway]`, if it listens.
     pub gateway: Option<GatewayConfig>,
@@ -79,14 +93,24 @@ pub struct Config {
     pub hooks: HooksConfig,
     /// `[runtime]`.
     pub runtime: RuntimeConfig,
+    /// `[cgroups]`.
+    pub cgroups: CgroupsConfig,
+    /// `[adaptive_limiting]`.
+    pub adaptation: AdaptationConfig,
     /// `[pushes]`.
     pub pushes: push::Limits,
     /// `[pack_objects_cache]`.
     pub pack_cache: PackCacheConfig,
+    /// Who may do how much at once.
+    pub limits: LimitsConfig,
     /// Keys that Gitaly uses and we do not.
     pub unused_keys: Vec<String>,
     /// Keys that nobody knows.
     pub unknown_keys: Vec<String>,
+    /// What is taken, and should be otherwise: file, line, key, what to do.
+    pub remarks: Vec<String>,
+    /// What tells this file from the next one.
+    pub digests: Digests,
 }
 
 /// `[git]`.
@@ -109,16 +133,30 @@ impl Config {
         Ok(Self::parse(path, &text)?)
     }
 
-    /// Checks the text of `file`; the storages it names must exist.
+    /// Checks the text of `file`; the storages it names must exist. Runs `config_command`.
     pub fn parse(file: &Path, text: &str) -> Result<Self, SettingsError> {
-        let document = Document::parse(file, text)?;
+        let mut document = Document::parse(file, text)?;
+        let mut remarks = Vec::new();
+        secret_file::remark_on(&document, &mut remarks);
+        let overlay = command::overlay(&document)?;
+        if let Some(overlay) = &overlay {
+            document.put_over(overlay)?;
+        }
+        let mut config = Self::read(&document)?;
+        config.remarks.splice(0..0, remarks);
+        Ok(config)
+    }
+
+    fn read(document: &Document<'_>) -> Result<Self, SettingsError> {
         let root = document.root();
-        let (unused_keys, unknown_keys) = sort_keys(&document)?;
+        let (unused_keys, unknown_keys) = sort_keys(document)?;
         let (storages, first) = storages(&root)?;
         let pack_cache = pack_cache::read(&root, &storages, &first)?;
+        let mut remarks = Vec::new();
+        let cgroups = cgroups::read(&root)?;
         let this = Self {
             runtime_dir: directory(&root, "runtime_dir")?,
-            gitaly: gitaly(&root)?,
+            gitaly: gitaly::read(&root, &mut remarks)?,
             gateway: gateway(&root, &storages, first)?,
             storages,
             git: git(&root)?,
@@ -127,19 +165,24 @@ impl Config {
                 None | Some("") => None,
                 Some(_) => root.parsed("prometheus_listen_addr", address)?,
             },
+            latency_buckets: prometheus::latency_buckets(&root)?,
             grace: root.duration("graceful_restart_timeout")?.unwrap_or(GRACE_DEFAULT),
-            gitlab: gitlab::read(&root)?,
+            gitlab: gitlab::read(&root, &mut remarks)?,
             hooks: gitlab::hooks(&root)?,
-            runtime: runtime(&root)?,
+            runtime: runtime::read(&root, cgroups::memory_bytes(&root, &cgroups)?)?,
+            cgroups,
+            adaptation: adaptation::read(&root)?,
             pushes: pushes(&root)?,
             pack_cache,
+            limits: limits::read(&root)?,
             unused_keys,
             unknown_keys,
+            remarks,
+            digests: document.digests(),
         };
-        let gitaly = &this.gitaly;
-        if gitaly.listen_addr.is_none() && gitaly.socket_path.is_none() && this.gateway.is_none() {
-            let what = "is missing, and so are socket_path and gateway.listen_addr: there is \
-                        nothing to serve";
+        if !this.gitaly.listens() && this.gateway.is_none() {
+            let what = "is missing, and so are tls_listen_addr, socket_path and \
+                        gateway.listen_addr: there is nothing to serve";
             return Err(root.error("listen_addr", what));
         }
         Ok(this)
@@ -151,8 +194,6 @@ fn sort_keys(document: &Document<'_>) -> Result<(Vec<String>, Vec<String>), Sett
     for leaf in document.leaves() {
         match keys::standing(&leaf.path) {
             Some(Standing::Used) => {}
-            Some(Standing::Refused(_)) if leaf.empty => {}
-            Some(Standing::Refused(reason)) => return Err(document.error(&leaf, reason)),
             // The tables of an array have their keys in common: each is named once.
             Some(Standing::Known) if unused.contains(&leaf.path) => {}
             Some(Standing::Known) => unused.push(leaf.path),
@@ -206,31 +247,6 @@ fn gateway(
     let storage = section.parsed("storage", known)?.unwrap_or(first);
     let receive_pack = section.boolean("receive_pack")?.unwrap_or(false);
     Ok(Some(GatewayConfig { listen_addr, storage, receive_pack, limits: Limits::default() }))
-}
-
-fn gitaly(root: &Section<'_>) -> Result<GitalyConfig, SettingsError> {
-    let listen_addr = match root.string("listen_addr")? {
-        None | Some("") => None,
-        Some(_) => root.parsed("listen_addr", address)?,
-    };
-    let socket_path = root.string("socket_path")?.filter(|path| !path.is_empty());
-    let mut auth = AuthConfig::default();
-    if let Some(section) = root.section("auth")? {
-        // An empty token disables authentication, as in Gitaly.
-        let token = section.string("token")?.and_then(|token| Secret::new(token.as_bytes()));
-        auth.secret = token.map(Arc::new);
-        auth.transitioning = section.boolean("transitioning")?.unwrap_or(false);
-    }
-    let mut timeouts = Timeouts::default();
-    if let Some(section) = root.section("timeout")? {
-        let set = |key, field: &mut Duration| -> Result<(), SettingsError> {
-            *field = section.duration(key)?.unwrap_or(*field);
-            Ok(())
-        };
-        set("upload_pack_negotiation", &mut timeouts.upload_pack_negotiation)?;
-        set("upload_archive_negotiation", &mut timeouts.upload_archive_negotiation)?;
-    }
-    Ok(GitalyConfig { listen_addr, socket_path: socket_path.map(PathBuf::from), auth, timeouts })
 }
 
 fn pushes(root: &Section<'_>) -> Result<push::Limits, SettingsError> {
@@ -298,36 +314,6 @@ fn log(root: &Section<'_>) -> Result<LogConfig, SettingsError> {
     Ok(LogConfig { format, level })
 }
 
-fn runtime(root: &Section<'_>) -> Result<RuntimeConfig, SettingsError> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut config = RuntimeConfig {
-        reactors: cores,
-        workers: cores,
-        children_max: CHILDREN_DEFAULT,
-        connections_max: CONNECTIONS_DEFAULT,
-        io_uring: IoUring::Auto,
-        is_durable: true,
-    };
-    if let Some(section) = root.section("runtime")? {
-        let set = |key, max, field: &mut usize| -> Result<(), SettingsError> {
-            *field = section.integer(key, 1, max)?.unwrap_or(*field);
-            Ok(())
-        };
-        set("reactors", 1024, &mut config.reactors)?;
-        set("workers", 1024, &mut config.workers)?;
-        set("children", 65_536, &mut config.children_max)?;
-        set("connections", 1_000_000, &mut config.connections_max)?;
-        let mode = section.parsed("io_uring", |text| match text {
-            "auto" => Ok(IoUring::Auto),
-            "off" => Ok(IoUring::Off),
-            other => Err(format!("'{other}' is no choice, allowed: auto, off")),
-        })?;
-        config.io_uring = mode.unwrap_or(config.io_uring);
-        config.is_durable = section.boolean("fsync")?.unwrap_or(config.is_durable);
-    }
-    Ok(config)
-}
-
 /// `host:port` as Go takes it: an empty host is every IPv4 address; of a name's addresses the
 /// first IPv4 one is taken, else the first.
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -339,6 +325,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .collect();
     let chosen = found.iter().find(|address| address.is_ipv4()).or(found.first());
     chosen.copied().ok_or_else(|| format!("'{text}' has no address, {allowed}"))
+}
+
+/// A string that says something: an empty one is an absent one to Go.
+fn text<'d>(section: &Section<'d>, key: &str) -> Result<Option<&'d str>, SettingsError> {
+    Ok(section.string(key)?.filter(|text| !text.is_empty()))
 }
 
 fn directory(section: &Section<'_>, key: &str) -> Result<Option<PathBuf>, SettingsError> {

@@ -23,7 +23,7 @@ pub use self::answer::{AllowedAnswer, ApiError, CheckInfo, Failure, PostReceiveA
 pub use self::answer::{Message, MessageKind};
 pub use self::endpoint::Endpoint;
 pub use self::exchange::ExchangeError;
-pub use self::tls::{ClientCertificate, PrivateKey, TlsError};
+pub use self::tls::TlsError;
 
 use self::answer::Answer;
 use self::exchange::{Exchange, Repeat};
@@ -31,6 +31,7 @@ use self::token::Signer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use gitring_daemon::tls::Identity;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
@@ -51,8 +52,6 @@ const TOKEN_HEADER: &str = "gitlab-shell-api-request";
 const CORRELATION_HEADER: &str = "x-request-id";
 /// As whom we ask: the newest Gitaly whose messages are known here, and ourselves.
 const AGENT: &str = concat!("gitaly/18.9.0 gitring/", env!("CARGO_PKG_VERSION"));
-/// Gitaly's `grpc_latency_buckets`, which this histogram has there, too; seconds.
-const BUCKETS_S: [f64; 11] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 30.0, 60.0, 300.0, 1500.0];
 
 /// `[gitlab]` and `[gitlab.http-settings]`.
 #[derive(Debug, Clone)]
@@ -70,7 +69,7 @@ pub struct GitlabConfig {
     /// A directory with more of them.
     pub ca_path: Option<PathBuf>,
     /// Shown to a server that asks for one.
-    pub client_certificate: Option<ClientCertificate>,
+    pub client_certificate: Option<Identity>,
 }
 
 /// Where the shared secret is. White space around it does not count.
@@ -158,13 +157,18 @@ pub struct Client {
 // === impl Client ===
 
 impl Client {
-    /// Reads secret and certificates, which blocks. Asks nothing yet.
-    pub fn new(config: &GitlabConfig, registry: &Registry) -> Result<Self, ClientError> {
+    /// Reads secret and certificates, which blocks. Asks nothing yet. The histogram of latencies has
+    /// these buckets, seconds.
+    pub fn new(
+        config: &GitlabConfig,
+        registry: &Registry,
+        buckets_s: &[f64],
+    ) -> Result<Self, ClientError> {
         let options = HistogramOpts::new(
             "gitaly_gitlab_api_latency_seconds",
             "Latency between posting to GitLab's internal API and receiving a response.",
         );
-        let options = options.buckets(BUCKETS_S.to_vec());
+        let options = options.buckets(buckets_s.to_vec());
         let latency = HistogramVec::new(options, &["endpoint"]).expect("name and labels are valid");
         registry.register(Box::new(latency.clone())).expect("registered once a registry");
         let tls = match config.endpoint.is_tls() {

@@ -2,13 +2,17 @@
 
 mod cache_tool;
 mod check;
+mod configuration;
 mod demo;
+mod doctor;
+#[cfg(feature = "manual")]
+mod manual;
+mod top;
 
 use clap::{Parser, Subcommand};
 use gitring_daemon::log;
-use gitring_node::config::Config;
 use gitring_node::rpc::stdio::{receive_pack, upload_pack};
-use gitring_node::server;
+use gitring_node::server::{self, StartError};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,8 +43,14 @@ enum Command {
         /// The configuration file
         config: PathBuf,
     },
+    /// Look at all that a node depends on, and say what to do about it
+    Doctor(doctor::Arguments),
+    /// Look at a configuration without using it, as `gitaly configuration` does
+    Configuration(configuration::Arguments),
     /// Look at the pack cache, empty it, or ask why two fetches did not share a pack
     Cache(cache_tool::Arguments),
+    /// Watch a running node: repositories by cost, packs being built, queues
+    Top(top::Arguments),
     /// Clone from a node and from stock git, compare, and print what each cost
     Demo {
         /// `measure FILE COMMAND…`, how the demo counts what stock git costs
@@ -50,13 +60,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "manual")]
+    if let Some(directory) = manual::directory() {
+        return manual::run(&directory, <Cli as clap::CommandFactory>::command());
+    }
     let cli = Cli::parse();
     match (cli.command, cli.config) {
         (Some(Command::Serve { config }), _) | (None, Some(config)) => serve(&config),
         (Some(Command::UploadPack(arguments)), _) => upload_pack::run(&arguments),
         (Some(Command::ReceivePack(arguments)), _) => receive_pack::run(&arguments),
         (Some(Command::Check { config }), _) => check::run(&config),
+        (Some(Command::Doctor(arguments)), _) => doctor::run(&arguments),
+        (Some(Command::Configuration(arguments)), _) => configuration::run(&arguments),
         (Some(Command::Cache(arguments)), _) => cache_tool::run(&arguments),
+        (Some(Command::Top(arguments)), _) => top::run(&arguments),
         (Some(Command::Demo { measure }), _) => demo::run(&measure),
         // clap has shown the help instead.
         (None, None) => ExitCode::from(2),
@@ -64,19 +81,9 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: &Path) -> ExitCode {
-    let config = match Config::load(config) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("gitring-node: {}", log::chain(&error));
-            // EX_CONFIG of sysexits(3)
-            return ExitCode::from(78);
-        }
-    };
-    match server::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("gitring-node: {}", log::chain(&error));
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = server::run(config) else { return ExitCode::SUCCESS };
+    eprintln!("gitring-node: {}", log::chain(&error));
+    // EX_CONFIG of sysexits(3)
+    let is_config = matches!(error, StartError::Config(_) | StartError::Opened(_));
+    if is_config { ExitCode::from(78) } else { ExitCode::FAILURE }
 }

@@ -39,8 +39,8 @@ pub struct RuntimeConfig {
     pub reactors: usize,
     /// Threads for CPU work and the file system.
     pub workers: usize,
-    /// Child processes that run at once.
-    pub children_max: usize,
+    /// What child processes may take at once.
+    pub children: children::Budget,
     /// Connections that are open at once.
     pub connections_max: usize,
     /// Whether file work may go through io_uring.

@@ -26,12 +26,15 @@ pub mod votes;
 pub mod wire;
 
 use crate::hooks::Hooks;
+use crate::limits::Limits;
 use crate::pack_cache::Packs;
 use crate::reactor::children::Children;
 use crate::reactor::workers::Workers;
+use crate::spending::Spending;
 use crate::storage::Writing;
 use fetch::Buffers;
 use git::Git;
+use gitring_daemon::otlp::Tracer;
 use prometheus::{IntCounterVec, Opts, Registry};
 use std::sync::Arc;
 use trace::Trace;
@@ -55,10 +58,18 @@ pub struct Services {
     pub buffers: Buffers,
     /// Packs that are there already, or being made.
     pub packs: Packs,
+    /// Who may do how much at once.
+    pub limits: Limits,
+    /// Who is charged for what.
+    pub spending: Spending,
+    /// Which calls leave spans.
+    pub tracer: Tracer,
     /// What one push may take.
     pub pushes: push::Limits,
     /// Pushes that go on whether or not their clients wait.
     pub landings: push::Landings,
+    /// What the commands of pushes may take, on all reactors together.
+    pub command_memory: push::CommandMemory,
     /// The value of the `agent` capability.
     pub agent: String,
     /// What the caller of a drop-in traces.

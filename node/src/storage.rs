@@ -5,6 +5,7 @@
 //! Never here: a protocol. Paths are parsed once, by [`RelativePath`], at the door.
 
 mod cache;
+mod count;
 mod create;
 mod delete;
 mod durable;
@@ -14,6 +15,7 @@ mod lock;
 mod metadata;
 mod object_directories;
 mod path;
+mod patience;
 mod place;
 mod remove;
 mod resolve;
@@ -30,6 +32,7 @@ pub use self::held::Held;
 pub use self::lock::{Lock, LockError};
 pub use self::object_directories::{BadObjectDirectory, ConfinedDirectories, ObjectDirectories};
 pub use self::path::{BadRelativePath, RelativePath};
+pub use self::patience::Patience;
 pub use self::place::{PlaceError, make_scratch};
 pub use self::remove::{Removal, RemoveError};
 pub use self::roots::{StorageConfig, StorageConfigError, StorageName, Storages};
@@ -37,6 +40,7 @@ pub use self::status::{Disk, Status};
 pub use self::write::{WRITERS_DEFAULT, Writing};
 
 use self::cache::{Cache, CacheLimits, Key};
+use self::count::Counts;
 use self::visits::{Visit, Visits};
 use crate::reactor::workers::{WorkerError, Workers};
 use gitring_daemon::log;
@@ -44,7 +48,7 @@ use gitring_git::at_once;
 use gitring_git::repository::{Environment, Repository, RepositoryError, Snapshot, Unsupported};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::oneshot;
 
 /// Repositories kept open. An idle one costs its ref snapshot and its maps.
@@ -119,6 +123,8 @@ struct Shared {
     writing: Writing,
     cache: Mutex<Cache>,
     visits: Visits,
+    /// How many repositories there are, once somebody counts them.
+    counts: OnceLock<Counts>,
 }
 
 // === impl Repositories ===
@@ -141,6 +147,7 @@ impl Repositories {
                 writing,
                 cache,
                 visits: Visits::default(),
+                counts: OnceLock::new(),
             }),
         }
     }

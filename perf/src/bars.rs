@@ -12,6 +12,7 @@ pub mod hit_small;
 pub mod in_flight;
 pub mod keys;
 pub mod list_refs;
+pub mod overload;
 pub mod plain_send;
 pub mod push;
 pub mod push_large;

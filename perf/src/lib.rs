@@ -2,7 +2,8 @@
 //!
 //! - `measure`: [`bars`];
 //! - `real-repos`: [`matrix`];
-//! - `load`: [`load`], also on other servers that speak Gitaly's wire.
+//! - `load`: [`load`], also on other servers that speak Gitaly's wire;
+//! - `soak`: [`soak`], whether anything grows in hours.
 //!
 //! Always true:
 //! - Figures are ratios of runs that alternate in one process; the spread of repeated stock runs
@@ -16,3 +17,4 @@ pub mod load;
 pub mod machine;
 pub mod matrix;
 pub mod series;
+pub mod soak;

@@ -84,6 +84,7 @@ fn bad_arguments_are_refused() {
     check(&["--threads=5"], "--threads must not exceed --connections");
     check(&["--in-flight=0"], "nothing is to be done");
     check(&["--targets=/nowhere"], "/nowhere: No such file or directory");
-    check_refused(&["--address=tls://a:1", "--repository=a"], "tls:// is not supported yet");
+    let schemes = "begins with neither tcp://, tls:// nor unix:";
+    check_refused(&["--address=udp://a:1", "--repository=a"], schemes);
     check_refused(&["--repository=a"], "--address <ADDRESS>");
 }

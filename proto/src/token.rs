@@ -129,11 +129,34 @@ impl<'a> Credentials<'a> {
     /// `now_unix_s` is cut to whole seconds, so a token lives up to one second longer than with a
     /// finer clock.
     pub fn verify(&self, secret: &Secret, now_unix_s: i64) -> Result<(), Refused> {
+        self.verify_any([secret], now_unix_s).map(drop)
+    }
+
+    /// Which of several secrets, by its place, signed these within [`VALIDITY_S`] of now.
+    ///
+    /// Every secret is compared, whichever fits: the time that this takes tells how many there are
+    /// and nothing else.
+    pub fn verify_any<'s>(
+        &self,
+        secrets: impl IntoIterator<Item = &'s Secret>,
+        now_unix_s: i64,
+    ) -> Result<usize, Refused> {
         if self.version != VERSION.as_bytes() {
             return Err(Refused::UnsupportedVersion);
         }
         let signature = self.signature.ok_or(Refused::WrongSignature)?;
-        hmac::verify(&secret.0, self.message, &signature).map_err(|_| Refused::WrongSignature)?;
+        let mut signer = None;
+        for (place, secret) in secrets.into_iter().enumerate() {
+            if hmac::verify(&secret.0, self.message, &signature).is_ok() {
+                signer = Some(place);
+            }
+        }
+        let signer = signer.ok_or(Refused::WrongSignature)?;
+        self.verify_time(now_unix_s).map(|()| signer)
+    }
+
+    /// To be asked once the signature holds.
+    fn verify_time(&self, now_unix_s: i64) -> Result<(), Refused> {
         let text = str::from_utf8(self.message).map_err(|_| Refused::UnparsableTimestamp)?;
         let issued_unix_s: i64 = text.parse().map_err(|_| Refused::UnparsableTimestamp)?;
         if issued_unix_s < now_unix_s.saturating_sub(VALIDITY_S) {

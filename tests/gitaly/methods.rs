@@ -16,7 +16,7 @@ use super::node_with_varied;
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Methods that are built; all others answer UNIMPLEMENTED.
-const BUILT: &[&str] = &[
+pub(crate) const BUILT: &[&str] = &[
     "/gitaly.BlobService/GetBlobs",
     "/gitaly.BlobService/ListAllBlobs",
     "/gitaly.BlobService/ListAllLFSPointers",

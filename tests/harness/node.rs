@@ -10,6 +10,10 @@
 //!
 //! Never here: a node in this process; tests meet the program that users run.
 
+mod change;
+
+pub use self::change::{Certificate, FIRST, SECOND};
+
 use std::fs::{self, OpenOptions};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -33,6 +37,8 @@ pub struct Node {
     plan: Plan,
     child: Child,
     ports: Ports,
+    /// The process that has taken the child's place.
+    successor: Option<u32>,
 }
 
 /// What a node is started with, once or again.
@@ -44,6 +50,8 @@ struct Plan {
     launcher: Vec<String>,
     /// The end of the configuration.
     more: String,
+    /// Whether it listens for TLS, too.
+    within_tls: bool,
 }
 
 /// While it is held, no `git pack-objects` of the node begins its work.
@@ -56,6 +64,7 @@ struct Ports {
     gateway: SocketAddr,
     gitaly: SocketAddr,
     metrics: SocketAddr,
+    tls: SocketAddr,
 }
 
 /// The node under test: `GITRING_NODE`, else the one that cargo built beside this test.
@@ -89,17 +98,12 @@ impl Node {
 
     /// As [`Self::start_with`], by way of a program that becomes the node: `unshare -m …`.
     pub fn start_under(launcher: &[String], more: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let storage = folder.path().join("storage");
-        fs::create_dir(&storage).expect("a fresh folder is empty");
-        Plan { folder, storage, launcher: launcher.to_vec(), more: more.to_owned() }.start()
+        Plan { launcher: launcher.to_vec(), more: more.to_owned(), ..Plan::fresh() }.start()
     }
 
     /// Starts another node over the storage of this one.
     pub fn start_beside(&self, more: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Plan { folder, storage: self.storage(), launcher: Vec::new(), more: more.to_owned() }
-            .start()
+        Plan { storage: self.storage(), more: more.to_owned(), ..Plan::fresh() }.start()
     }
 
     /// Kills the node at once, as a crash does. Its children are left to themselves.
@@ -152,7 +156,7 @@ impl Node {
 
     /// The node's process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.successor.unwrap_or(self.child.id())
     }
 
     /// How many git processes the node has started for its clients.
@@ -213,12 +217,20 @@ impl Node {
 // === impl Plan ===
 
 impl Plan {
+    /// A folder with an empty storage.
+    fn fresh() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let storage = folder.path().join("storage");
+        fs::create_dir(&storage).expect("a fresh folder is empty");
+        Self { folder, storage, launcher: Vec::new(), more: String::new(), within_tls: false }
+    }
+
     fn start(self) -> Node {
         let folder = self.folder.path();
         fs::create_dir(folder.join("run")).expect("a fresh folder is empty");
         write_counting_git(folder);
         let (child, ports) = self.run();
-        Node { plan: self, child, ports }
+        Node { plan: self, child, ports, successor: None }
     }
 
     fn run(&self) -> (Child, Ports) {
@@ -267,7 +279,9 @@ impl Plan {
 
     fn configuration(&self, ports: Ports) -> String {
         let (folder, storage) = (self.folder.path().display(), self.storage.display());
-        let Ports { gateway, gitaly, metrics } = ports;
+        let Ports { gateway, gitaly, metrics, tls } = ports;
+        let tls =
+            if self.within_tls { format!("tls_listen_addr = \"{tls}\"\n") } else { String::new() };
         let mut more = self.more.clone();
         let io_uring = std::env::var("GITRING_TEST_IO_URING");
         if let Some(io_uring) = io_uring.ok().filter(|_| !more.contains("io_uring = ")) {
@@ -280,7 +294,7 @@ impl Plan {
         format!(
             "runtime_dir = \"{folder}/run\"\nlisten_addr = \"{gitaly}\"\n\
              socket_path = \"{folder}/gitaly.socket\"\nprometheus_listen_addr = \"{metrics}\"\n\
-             graceful_restart_timeout = \"10s\"\n\n\
+             graceful_restart_timeout = \"10s\"\n{tls}\n\
              [[storage]]\nname = \"default\"\npath = \"{storage}\"\n\n\
              [git]\nbin_path = \"{folder}/git\"\n\n[logging]\nformat = \"json\"\n\
              level = \"info\"\n\n[gateway]\nlisten_addr = \"{gateway}\"\n\n{more}"
@@ -294,10 +308,10 @@ impl Ports {
     /// Ports that were free a moment ago, all different.
     fn free() -> Self {
         let listeners: Vec<_> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
+            (0..4).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
         let address =
             |at: usize| listeners[at].local_addr().expect("a bound socket has an address");
-        Self { gateway: address(0), gitaly: address(1), metrics: address(2) }
+        Self { gateway: address(0), gitaly: address(1), metrics: address(2), tls: address(3) }
     }
 }
 
@@ -314,6 +328,7 @@ impl Drop for Node {
         let children = if runs { process::children(self.child.id()) } else { Vec::new() };
         drop(self.child.kill());
         drop(self.child.wait());
+        let children = [children, self.end_successor()].concat();
         // Children end with their pipes; what does not must not outlive the test.
         for child in
             children.into_iter().filter(|child| Path::new(&format!("/proc/{child}")).exists())

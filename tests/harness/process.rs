@@ -23,6 +23,24 @@ pub fn children(pid: u32) -> Vec<u32> {
     numbers.filter(|&child: &u32| parent(child) == Some(pid)).collect()
 }
 
+/// Number of open file descriptors that are no files: sockets, pipes, event queues, processes.
+pub fn open_ends(pid: u32) -> usize {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
+    let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| !target.starts_with("/")).count()
+}
+
+/// Number of threads.
+pub fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+/// Whether a process has ended and was not waited for.
+pub fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
 /// Anonymous resident memory in bytes: heap and stacks, without files and the page cache.
 pub fn anonymous_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

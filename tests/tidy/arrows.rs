@@ -32,8 +32,10 @@ const NODE_ROOMS: &[(&str, u8)] = &[
     ("pack_cache", 1),
     ("hooks", 1),
     ("limits", 1),
+    ("adaptation", 1),
     ("gitlab", 0),
     ("reactor", 0),
+    ("cgroups", 0),
 ];
 
 /// Prefix of the names of our packages.

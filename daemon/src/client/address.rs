@@ -1,5 +1,6 @@
 //! Addresses as Gitaly's clients are configured with them.
 
+use crate::tls::Trust;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,6 +15,15 @@ pub enum Address {
         /// Not 0.
         port: u16,
     },
+    /// `tls://host:port`
+    Tls {
+        /// A name or an IP address, which the server's certificate must have.
+        host: String,
+        /// Not 0.
+        port: u16,
+        /// Who may vouch for the server.
+        trust: Trust,
+    },
     /// `unix:///path` or `unix:path`
     Unix(PathBuf),
 }
@@ -21,29 +31,39 @@ pub enum Address {
 /// Why a text is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Nothing here speaks TLS.
-    #[error("tls:// is not supported yet")]
-    Tls,
     /// A scheme of nobody's, or none.
-    #[error("'{0}' begins with neither tcp:// nor unix:")]
+    #[error("'{0}' begins with neither tcp://, tls:// nor unix:")]
     Scheme(String),
     /// Behind the scheme.
-    #[error("'{0}' is no address, expected tcp://host:port or unix:/path")]
+    #[error("'{0}' is no address, expected tcp://host:port, tls://host:port or unix:/path")]
     Malformed(String),
 }
 
 // === impl Address ===
+
+impl Address {
+    /// The same address, where it is one of TLS with others to trust than the system's.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        match self {
+            Self::Tls { host, port, .. } => Self::Tls { host, port, trust },
+            Self::Tcp { .. } | Self::Unix(_) => self,
+        }
+    }
+}
 
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let malformed = || AddressError::Malformed(text.to_owned());
-        if text.starts_with("tls:") {
-            return Err(AddressError::Tls);
+        if let Some(rest) = text.strip_prefix("tls://") {
+            let (host, port) = host_and_port(rest).ok_or_else(malformed)?;
+            return Ok(Self::Tls { host, port, trust: Trust::System });
         }
         if let Some(rest) = text.strip_prefix("tcp://") {
-            return tcp(rest).ok_or_else(malformed);
+            let (host, port) = host_and_port(rest).ok_or_else(malformed)?;
+            return Ok(Self::Tcp { host, port });
         }
         let Some(path) = text.strip_prefix("unix:") else {
             return Err(AddressError::Scheme(text.to_owned()));
@@ -58,7 +78,7 @@ impl FromStr for Address {
     }
 }
 
-fn tcp(rest: &str) -> Option<Address> {
+fn host_and_port(rest: &str) -> Option<(String, u16)> {
     let (host, port) = rest.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;
     let host = match host.strip_prefix('[') {
@@ -67,14 +87,18 @@ fn tcp(rest: &str) -> Option<Address> {
         None => host,
     };
     let sound = !host.is_empty() && !host.contains(['/', '@', '[', ']']);
-    sound.then(|| Address::Tcp { host: host.to_owned(), port })
+    sound.then(|| (host.to_owned(), port))
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut at = |scheme, host: &str, port| match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}"),
+            false => write!(f, "{scheme}://{host}:{port}"),
+        };
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port } => at("tcp", host, port),
+            Self::Tls { host, port, .. } => at("tls", host, port),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -98,7 +122,10 @@ mod tests {
         check("unix:///run/gitaly.sock", Ok("unix:/run/gitaly.sock"));
         check("unix:/run/gitaly.sock", Ok("unix:/run/gitaly.sock"));
         check("unix:gitaly.sock", Ok("unix:gitaly.sock"));
-        check("tls://gitaly.example:9999", Err(AddressError::Tls));
+        check("tls://gitaly.example:9999", Ok("tls://gitaly.example:9999"));
+        check("tls://[::1]:9999", Ok("tls://[::1]:9999"));
+        malformed("tls://gitaly.example");
+        scheme("tls:gitaly.example:9999");
         malformed("tcp://gitaly.example");
         malformed("tcp://:8075");
         malformed("tcp://::1:8075");

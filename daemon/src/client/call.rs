@@ -27,6 +27,18 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 /// Go's default for an answer to a ping.
 const KEEPALIVE_ANSWER_MAX: Duration = Duration::from_secs(20);
 
+/// Headers or trailers of an answer: details of a refusal may quote what a hook has printed.
+const HEADER_BYTES_MAX: u32 = 1 << 20;
+/// Bytes of one call that the server has not taken.
+const SEND_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one call that a server may send ahead.
+const RECEIVE_BYTES_MAX: u32 = 256 << 10;
+/// The same of all calls of a connection: as much as [`CALLS_MAX`] of them may hold back, so that
+/// no number of answers that nobody reads stops the others.
+const RECEIVE_CONNECTION_BYTES_MAX: u32 = RECEIVE_BYTES_MAX * CALLS_MAX as u32;
+/// Calls at once on one connection that have windows of their own.
+pub(crate) const CALLS_MAX: usize = 256;
+
 /// The other half of a call.
 pub type Replies = MapErr<Incoming, fn(hyper::Error) -> Status>;
 
@@ -68,6 +80,10 @@ pub(super) async fn handshake(
         .keep_alive_interval((pings == Pings::Sent).then_some(KEEPALIVE_EVERY))
         .keep_alive_timeout(KEEPALIVE_ANSWER_MAX)
         .keep_alive_while_idle(true)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .initial_stream_window_size(RECEIVE_BYTES_MAX)
+        .initial_connection_window_size(RECEIVE_CONNECTION_BYTES_MAX)
         .handshake(TokioIo::new(io))
         .await?;
     executor.spawn(async {
@@ -92,7 +108,7 @@ impl Transport {
         }
     }
 
-    async fn sender(&self) -> Result<Sender, Status> {
+    pub(super) async fn sender(&self) -> Result<Sender, Status> {
         match self {
             Self::Ready(sender) => Ok(sender.clone()),
             Self::Lazy(lazy) => lazy.sender().await,
@@ -130,10 +146,7 @@ impl Service<Request<Body>> for Client {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let inner = Rc::clone(&self.inner);
         Box::pin(async move {
-            complete(&mut request)?;
-            if let Some(secret) = &inner.secret {
-                request.headers_mut().insert(AUTHORIZATION, authorization(secret)?);
-            }
+            complete(&mut request, inner.secret.as_ref())?;
             let mut sender = inner.transport.sender().await?;
             let response =
                 sender.send_request(request).await.map_err(|error| unavailable(&error))?;
@@ -144,7 +157,10 @@ impl Service<Request<Body>> for Client {
 }
 
 /// tonic leaves scheme and authority to the transport; HTTP/2 wants both, servers look at neither.
-fn complete(request: &mut Request<Body>) -> Result<(), Status> {
+pub(super) fn complete(request: &mut Request<Body>, secret: Option<&Secret>) -> Result<(), Status> {
+    if let Some(secret) = secret {
+        request.headers_mut().insert(AUTHORIZATION, authorization(secret)?);
+    }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let uri = Uri::builder().scheme("http").authority("localhost").path_and_query(path).build();
     *request.uri_mut() = uri.map_err(|error| Status::internal(error.to_string()))?;

@@ -1,8 +1,9 @@
-//! One accepted connection, of either kind.
+//! One accepted connection, of any kind.
 //!
 //! A [`Socket`] belongs to no runtime, so it can be handed to another thread; a [`Stream`] stays
 //! with the runtime that it was registered with. What a stream writes may lie in maps of files.
 
+use crate::tls::{TlsSocket, TlsStream};
 use crate::vectored;
 use std::fmt;
 use std::io;
@@ -20,6 +21,8 @@ pub enum Socket {
     Tcp(std::net::TcpStream),
     /// Over a unix socket.
     Unix(std::os::unix::net::UnixStream),
+    /// Within TLS.
+    Tls(TlsSocket),
 }
 
 /// A connection within a runtime.
@@ -29,6 +32,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// Within TLS.
+    Tls(TlsStream),
 }
 
 /// Who is at the other end.
@@ -38,6 +43,8 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// Somebody on this machine.
     Unix,
+    /// An address, and what it says is encrypted.
+    Tls(SocketAddr),
 }
 
 // === impl Socket ===
@@ -48,6 +55,7 @@ impl Socket {
         Ok(match self {
             Self::Tcp(socket) => Stream::Tcp(TcpStream::from_std(socket)?),
             Self::Unix(socket) => Stream::Unix(UnixStream::from_std(socket)?),
+            Self::Tls(socket) => Stream::Tls(socket.register()?),
         })
     }
 }
@@ -58,7 +66,7 @@ impl Peer {
     /// The address without the port, if there is one.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(address) => Some(address.ip()),
+            Self::Tcp(address) | Self::Tls(address) => Some(address.ip()),
             Self::Unix => None,
         }
     }
@@ -67,7 +75,7 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => write!(out, "{address}"),
+            Self::Tcp(address) | Self::Tls(address) => write!(out, "{address}"),
             // As Go names the unnamed end of a unix socket.
             Self::Unix => out.write_str("@"),
         }
@@ -85,6 +93,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -98,6 +107,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => vectored::poll_write(stream, context, &[IoSlice::new(bytes)]),
             Self::Unix(stream) => vectored::poll_write(stream, context, &[IoSlice::new(bytes)]),
+            // Encrypted before the kernel sees it: no page of a map can be missing there.
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -109,6 +120,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => vectored::poll_write(stream, context, slices),
             Self::Unix(stream) => vectored::poll_write(stream, context, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
@@ -116,15 +128,19 @@ impl AsyncWrite for Stream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets keep nothing back.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            // Sockets keep nothing back.
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

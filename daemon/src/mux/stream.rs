@@ -42,7 +42,7 @@ impl MuxStream {
     /// The next bytes as they arrived, without copying; `None` once the peer has finished.
     pub async fn receive(&mut self) -> Result<Option<Bytes>, StreamError> {
         if !self.partial.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.partial)));
+            return Ok(Some(self.take_partial()));
         }
         poll_fn(|cx| self.poll_receive(cx)).await
     }
@@ -50,6 +50,11 @@ impl MuxStream {
     /// Finishes our half; done once the FIN is on its way.
     pub async fn finish(&mut self) -> Result<(), StreamError> {
         poll_fn(|cx| self.poll_finish(cx)).await
+    }
+
+    /// What [`AsyncRead`] has read further than its caller wanted.
+    pub(crate) fn take_partial(&mut self) -> Bytes {
+        std::mem::take(&mut self.partial)
     }
 
     /// See [`MuxStream::send`]: ready once `data` is empty. One task at a time may wait for this

@@ -64,6 +64,12 @@ pub struct ClientEnd {
     stream: MuxStream,
 }
 
+/// A stream that the server has opened and that nobody has confirmed. Dropping it refuses it.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    stream: MuxStream,
+}
+
 // === impl Registry ===
 
 impl Registry {
@@ -121,13 +127,17 @@ impl Waiter {
     }
 
     /// Waits for the server's stream and confirms it. To be polled beside the call.
-    pub async fn accept(mut self, deadline: Duration) -> Result<ClientEnd, AcceptError> {
-        let mut stream = tokio::time::timeout(deadline, &mut self.stream)
+    pub async fn accept(self, deadline: Duration) -> Result<ClientEnd, AcceptError> {
+        let offered = tokio::time::timeout(deadline, self.offered())
             .await
-            .map_err(|_| AcceptError::TimedOut(deadline))?
-            .map_err(|_| AcceptError::Gone)?;
-        stream.send(Bytes::from_static(CONFIRMATION)).await?;
-        Ok(ClientEnd { stream })
+            .map_err(|_| AcceptError::TimedOut(deadline))??;
+        Ok(ClientEnd { stream: offered.confirm().await? })
+    }
+
+    /// Waits for the server's stream, as long as it takes.
+    pub(crate) async fn offered(mut self) -> Result<Offered, AcceptError> {
+        let stream = (&mut self.stream).await.map_err(|_| AcceptError::Gone)?;
+        Ok(Offered { stream })
     }
 }
 
@@ -136,6 +146,17 @@ impl Drop for Waiter {
         // Whatever it drops is dropped behind the borrow.
         let forgotten = self.registry.waiters.borrow_mut().waiting.remove(&self.id);
         drop(forgotten);
+    }
+}
+
+// === impl Offered ===
+
+impl Offered {
+    /// Tells the server that its stream is taken.
+    pub(crate) async fn confirm(self) -> Result<MuxStream, StreamError> {
+        let mut stream = self.stream;
+        stream.send(Bytes::from_static(CONFIRMATION)).await?;
+        Ok(stream)
     }
 }
 

@@ -11,13 +11,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use gitring_git::ObjectId;
 use gitring_git_fuzz::scratch::{ask_everything, directory, open_store};
-use gitring_tests::history::Stream;
-use gitring_tests::repository::{Kind, Repository};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
@@ -31,13 +31,13 @@ struct Seed {
 static SEEDS: LazyLock<(TempDir, Vec<Seed>)> = LazyLock::new(|| {
     let dir = directory();
     let one = repository(&dir, "one", 6);
-    one.git(&["repack", "-adfq"]);
-    one.git(&["commit-graph", "write", "--reachable"]);
+    git(&one, &["repack", "-adfq"], "");
+    git(&one, &["commit-graph", "write", "--reachable"], "");
     let two = repository(&dir, "two", 3);
-    two.git(&["repack", "-adfq"]);
-    two.import(&stream("refs/heads/more", 7));
-    two.git(&["repack", "-dfq"]);
-    two.git(&["multi-pack-index", "write"]);
+    git(&two, &["repack", "-adfq"], "");
+    git(&two, &["fast-import", "--quiet"], &stream("refs/heads/more", 7));
+    git(&two, &["repack", "-dfq"], "");
+    git(&two, &["multi-pack-index", "write"], "");
     let seeds = [
         (&one, "pack", "pack"),
         (&one, "pack", "idx"),
@@ -74,31 +74,54 @@ fuzz_target!(|data: &[u8]| {
     fs::write(&seed.file, &seed.whole).expect("a file can be written");
 });
 
-fn repository(dir: &TempDir, name: &str, commits: usize) -> Repository {
-    let repository = Repository::create(dir.path(), name, Kind::Empty);
-    repository.import(&stream("refs/heads/main", commits));
-    repository
+fn repository(dir: &TempDir, name: &str, commits: usize) -> PathBuf {
+    let path = dir.path().join(name);
+    git(dir.path(), &["init", "--quiet", "--bare", name], "");
+    git(&path, &["fast-import", "--quiet"], &stream("refs/heads/main", commits));
+    path
 }
 
-fn stream(branch: &str, commits: usize) -> Vec<u8> {
-    let mut stream = Stream::new(commits as u64);
-    let mut tip = stream.commit_text(branch, &[], "file.txt");
-    for n in 1..commits {
-        tip = stream.commit_text(branch, &[tip], &format!("file{}.txt", n % 2));
+/// A branch of commits that change two files in turn, and an annotated tag of its tip.
+fn stream(branch: &str, commits: usize) -> String {
+    let mut stream = String::new();
+    let by = "a <a@example.com> 1700000000 +0000\ndata 1\nx\n";
+    for n in 0..commits {
+        let text = format!("{branch} {n}\n").repeat(40);
+        let file = n % 2;
+        stream += &format!("commit {branch}\ncommitter {by}M 100644 inline file{file}.txt\n");
+        stream += &format!("data {}\n{text}\n", text.len());
     }
-    stream.tag(&format!("v{commits}"), tip);
-    stream.finish()
+    stream + &format!("tag v{commits}\nfrom {branch}\ntagger {by}")
 }
 
-fn seed(repository: &Repository, folder: &str, ending: &str) -> Seed {
-    let objects = repository.path.join("objects");
+/// Runs git without the machine's configuration; its output.
+fn git(directory: &Path, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new("git")
+        .args(arguments)
+        .current_dir(directory)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("git can be started");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(input.as_bytes()).expect("git reads all of it");
+    drop(stdin);
+    let output = child.wait_with_output().expect("git ends");
+    assert!(output.status.success(), "git {arguments:?}");
+    String::from_utf8(output.stdout).expect("hex digits")
+}
+
+fn seed(repository: &Path, folder: &str, ending: &str) -> Seed {
+    let objects = repository.join("objects");
     let entries = fs::read_dir(objects.join(folder)).expect("a folder of git's");
     let mut paths = entries.map(|entry| entry.expect("an entry").path());
     let file = paths
         .find(|path| path.to_string_lossy().ends_with(ending))
         .unwrap_or_else(|| panic!("no {ending}"));
-    let listed =
-        repository.git(&["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
+    let list = ["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"];
+    let listed = git(repository, &list, "");
     let ids = listed.lines().map(|id| ObjectId::from_hex(id.as_bytes()).expect("an id")).collect();
     // git makes its files read-only.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a file of ours");

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     assert!(snapshot.refs.is_sorted_by(|a, b| a.name < b.name));
-    for one in &snapshot.refs {
+    for one in snapshot.refs.iter() {
         assert!(one.is_broken() || is_ref_name(&one.name), "{}", one.name);
         assert_eq!(snapshot.find(one.name.as_ref()), Some(one));
     }

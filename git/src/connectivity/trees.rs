@@ -37,6 +37,8 @@ pub(super) struct Trees {
     blobs: HashSet<ObjectId>,
     /// Trees of which all entries are complete.
     marked: HashSet<ObjectId>,
+    /// Looked at for a tip, and not in the quarantine.
+    outside: Vec<ObjectId>,
 }
 
 enum Task {
@@ -65,12 +67,23 @@ struct Beside {
     at: usize,
 }
 
+/// What a tree leads to, as far as it is well formed; commits of submodules lie elsewhere.
+pub(crate) fn links(tree: &[u8]) -> impl Iterator<Item = ObjectId> + '_ {
+    let entries = Entries::of(tree).map_while(|entry| entry);
+    entries.filter(|entry| entry.mode & TYPE_BITS != SUBMODULE).map(|entry| entry.id)
+}
+
 // === impl Trees ===
 
 impl Trees {
     pub(super) fn new(store: Arc<Store>, cancel: Cancel) -> Self {
         let (complete, blobs, marked) = (HashSet::new(), HashSet::new(), HashSet::new());
-        Self { store, cancel, complete, blobs, marked }
+        Self { store, cancel, complete, blobs, marked, outside: Vec::new() }
+    }
+
+    /// What was looked at and does not lie in the quarantine.
+    pub(super) fn take_outside(&mut self) -> Vec<ObjectId> {
+        std::mem::take(&mut self.outside)
     }
 
     /// Something that refs lead to.
@@ -135,6 +148,7 @@ impl Trees {
         stack: &mut Vec<Task>,
     ) -> Result<(), ConnectivityError> {
         let data = self.read(id)?;
+        self.note(id)?;
         let mut others = Vec::with_capacity(beside.len());
         for other in beside {
             others.extend(self.read_tolerantly(other)?.map(|data| Beside { data, at: 0 }));
@@ -176,6 +190,13 @@ impl Trees {
             return Err(ConnectivityError::Missing { id: *id, what: "blob" });
         }
         self.blobs.insert(*id);
+        self.note(id)
+    }
+
+    fn note(&mut self, id: &ObjectId) -> Result<(), ConnectivityError> {
+        if !self.store.lies_in(0, id)? {
+            self.outside.push(*id);
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ mod remains;
 #[cfg(test)]
 mod tests;
 
-pub use remains::{Loss, Remains};
+pub(crate) use remains::{Loss, Remains};
 
 use std::fs;
 use std::io;
@@ -27,7 +27,7 @@ use history::History;
 
 /// Carries calls out below one directory and writes them down. Syncs are only written down.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     system: Arc<dyn FileCalls>,
     history: Mutex<History>,
 }
@@ -40,13 +40,13 @@ impl Recorder {
     ///
     /// # Errors
     /// What stands in the way of reading it.
-    pub fn new(root: &Path, left_out: &[&str]) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(root: &Path, left_out: &[&str]) -> io::Result<Arc<Self>> {
         let history = Mutex::new(History::of(root, left_out)?);
         Ok(Arc::new(Self { system: System::volatile(), history }))
     }
 
     /// How many changes were written down: each is a moment at which power may fail.
-    pub fn moments(&self) -> usize {
+    pub(crate) fn moments(&self) -> usize {
         self.lock().moments()
     }
 
@@ -54,12 +54,12 @@ impl Recorder {
     ///
     /// # Errors
     /// What stands in the way of reading it.
-    pub fn adopt(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn adopt(&self, path: &Path) -> io::Result<()> {
         self.lock().adopt(path)
     }
 
     /// What may be left if power fails after so many changes. The same for the same seed.
-    pub fn remains(&self, moment: usize, loss: Loss, seed: u64) -> Remains {
+    pub(crate) fn remains(&self, moment: usize, loss: Loss, seed: u64) -> Remains {
         Remains::of(&self.lock(), moment, loss, seed)
     }
 

@@ -7,7 +7,7 @@
 
 use super::{StoreError, StoreOptions};
 use crate::stamp::Stamp;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -129,6 +129,24 @@ fn unquote(quoted: &[u8]) -> Option<Vec<u8>> {
 
 fn io(path: &Path, source: std::io::Error) -> StoreError {
     StoreError::Io { path: path.to_owned(), source }
+}
+
+/// A path as git reads it in a list parted by colons: quoted in the style of C where need be
+/// (`GIT_ALTERNATE_OBJECT_DIRECTORIES` in git(1)).
+pub fn listed(path: &OsStr) -> OsString {
+    let bytes = path.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b':' | b'"' | b'#' | b'\\')) {
+        return path.to_owned();
+    }
+    let mut quoted = vec![b'"'];
+    for byte in bytes {
+        if matches!(byte, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
 }
 
 #[cfg(test)]

@@ -100,6 +100,14 @@ impl PackIndex {
     }
 }
 
+/// How many objects an index of this length tells of: exact for version 2 below 2 GiB of pack, a
+/// few too many otherwise (gitformat-pack(5)).
+pub(super) fn objects_in(index_bytes: u64) -> u64 {
+    let fixed = 8 + FANOUT_BYTES + TRAILER_BYTES;
+    let each = ID_BYTES + 4 + 4;
+    index_bytes.saturating_sub(fixed as u64) / each as u64
+}
+
 fn parse_v1(bytes: &[u8]) -> Result<(OidTable, Offsets), &'static str> {
     let table = OidTable::new(bytes, 0, FANOUT_BYTES + 4, 4 + ID_BYTES).ok_or("bad fan-out")?;
     let expected = FANOUT_BYTES + table.count() as usize * (4 + ID_BYTES) + TRAILER_BYTES;

@@ -8,7 +8,8 @@ use super::StoreError;
 use super::chain::Chains;
 use super::multi_pack_index::MultiPackIndex;
 use super::pack::Pack;
-use super::pack_index::PackIndex;
+use super::pack_index::{self, PackIndex};
+use super::packed::Packed;
 use super::prefix::{Candidates, Prefix};
 use crate::ObjectId;
 use crate::stamp::Stamp;
@@ -58,6 +59,11 @@ struct Midx {
 // === impl PackFile ===
 
 impl PackFile {
+    /// The path without `.pack` or `.idx`.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
     /// What reads the objects of this pack.
     pub(super) fn chains(&self) -> Result<Chains<'_>, StoreError> {
         let index = self.index()?;
@@ -74,6 +80,15 @@ impl PackFile {
         }
         let opened = PackIndex::open(&self.base.with_added_extension("idx"))?;
         Ok(self.index.get_or_init(|| opened))
+    }
+
+    /// How many objects there are: by the length of an index that was not opened.
+    fn objects(&self) -> u64 {
+        if let Some(index) = self.index.get() {
+            return u64::from(index.count());
+        }
+        let length = std::fs::metadata(self.base.with_added_extension("idx"));
+        pack_index::objects_in(length.map_or(0, |metadata| metadata.len()))
     }
 
     fn is_faulted(&self) -> bool {
@@ -120,6 +135,15 @@ impl PackSet {
         }
         let midx = Midx::open(&dir.join("multi-pack-index"), &packs, previous);
         Ok(Self { packs, midx, stamp, settled, last_hit: AtomicUsize::new(0) })
+    }
+
+    /// How much lies in these packs.
+    pub(super) fn packed(&self) -> Packed {
+        let bitmap = |pack: &PackFile| pack.base.with_added_extension("bitmap").exists();
+        Packed {
+            objects: self.packs.iter().map(|pack| pack.objects()).sum(),
+            has_bitmap: self.packs.iter().any(|pack| bitmap(pack)),
+        }
     }
 
     /// Whether a new scan could see something else.

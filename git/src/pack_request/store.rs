@@ -4,13 +4,14 @@
 //! identity, where the file system tells births apart; a path is never part of one.
 //! Never here: which store a request is given (`upload_pack::packing`).
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
+
+use crate::objects::listed;
 
 /// Which `objects` directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,21 +72,4 @@ impl ObjectStore {
             ("GIT_ALTERNATE_OBJECT_DIRECTORIES".into(), listed(behind.as_os_str())),
         ]
     }
-}
-
-/// A path as git reads it in a list parted by colons: quoted in the style of C where need be.
-fn listed(path: &OsStr) -> OsString {
-    let bytes = path.as_bytes();
-    if !bytes.iter().any(|byte| matches!(byte, b':' | b'"' | b'#' | b'\\')) {
-        return path.to_owned();
-    }
-    let mut quoted = vec![b'"'];
-    for byte in bytes {
-        if matches!(byte, b'"' | b'\\') {
-            quoted.push(b'\\');
-        }
-        quoted.push(*byte);
-    }
-    quoted.push(b'"');
-    OsString::from_vec(quoted)
 }

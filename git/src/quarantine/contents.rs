@@ -12,9 +12,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::QuarantineError;
+use super::disk::{self, Named};
 use super::keep::Kept;
-use super::{QuarantineError, disk};
 use crate::files::FileCalls;
+use crate::object_sync;
 
 /// How often a directory is made again that somebody keeps removing.
 const DIRECTORY_TRIES_MAX: usize = 100;
@@ -87,38 +89,49 @@ impl Contents {
             let path = objects.join("pack");
             disk::ensure_dir(&**calls, &path).map_err(QuarantineError::of("create", &path))?;
         }
+        // Written by somebody else, who need not have synced them.
+        let mut others = Vec::new();
         for path in self.loose.iter().chain(&self.packed) {
             let (from, to) = (quarantine.join(path), objects.join(path));
             if path.extension() == Some(OsStr::new("keep")) {
                 kept.hold(&from, &to)?;
+                continue;
             }
-            publish(&**calls, &from, &to).map_err(QuarantineError::of("move", &from))?;
+            let published = publish(&**calls, &from, &to);
+            if published.map_err(QuarantineError::of("move", &from))? == Named::WasThere {
+                others.push(to);
+            }
         }
+        sync_what_is_left(&**calls, &others).map_err(QuarantineError::of("sync", objects))?;
         self.sync_names(objects, &**calls).map_err(QuarantineError::of("sync", objects))?;
+        object_sync::remember(calls, self.files(objects).iter());
         Ok(kept)
     }
 
     /// Also where another push made a directory: it may not be as far as to sync its name.
     fn sync_names(&self, objects: &Path, calls: &dyn FileCalls) -> io::Result<()> {
-        let directories = self.directories(objects);
-        match calls.sync_many(&directories) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            synced => return synced,
-        }
-        // git has packed the objects of a directory meanwhile, on disk, and removed it.
-        for directory in &directories {
-            match calls.sync(directory) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                synced => synced?,
-            }
-        }
-        Ok(())
+        sync_what_is_left(calls, &self.directories(objects))
     }
+}
+
+/// Files or directories may go: git has packed the objects meanwhile, on disk, and removed them.
+fn sync_what_is_left(calls: &dyn FileCalls, paths: &[PathBuf]) -> io::Result<()> {
+    match calls.sync_many(paths) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        synced => return synced,
+    }
+    for path in paths {
+        match calls.sync(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// Moves one file. Its directory, made a moment ago, may be gone: `git prune-packed` removes those
 /// that it finds empty.
-fn publish(calls: &dyn FileCalls, from: &Path, to: &Path) -> io::Result<()> {
+fn publish(calls: &dyn FileCalls, from: &Path, to: &Path) -> io::Result<Named> {
     for _ in 0..DIRECTORY_TRIES_MAX {
         match disk::name(calls, from, to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() => {}

@@ -13,6 +13,14 @@ use crate::files::FileCalls;
 /// Permissions that a shared repository gives to directories: group, others, and the group's id.
 const SHARED_BITS: u32 = 0o2_077;
 
+/// How a file got its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    Now,
+    /// Another file has it.
+    WasThere,
+}
+
 /// Makes one directory where there is none, as open to others as its parent is
 /// (`core.sharedRepository`).
 pub(super) fn ensure_dir(calls: &dyn FileCalls, path: &Path) -> io::Result<()> {
@@ -39,11 +47,11 @@ fn share(path: &Path) -> io::Result<()> {
 
 /// Gives a file a name in the repository; where that is taken, nothing happens. Its name in the
 /// quarantine goes with that, or at once where a file has one name only.
-pub(super) fn name(calls: &dyn FileCalls, from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn name(calls: &dyn FileCalls, from: &Path, to: &Path) -> io::Result<Named> {
     match calls.link(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Named::WasThere),
         // Not on every file system. Equal names are equal objects, so nothing is lost by a race.
-        Err(_) if !to.exists() => calls.rename(from, to),
-        named => named,
+        Err(_) if !to.exists() => calls.rename(from, to).map(|()| Named::Now),
+        named => named.map(|()| Named::Now),
     }
 }

@@ -16,16 +16,16 @@ use super::{NAME, QuarantineError, is_same_file};
 use crate::unpack::KEEP_MESSAGE;
 
 /// Removes quarantines, and `.keep` files, of dead processes of ours below the object directory
-/// `objects`. Says how many of both.
+/// `objects`: at most so many of both. Says how many.
 ///
 /// # Errors
 /// A directory that cannot be listed. What cannot be removed stays.
-pub fn sweep(objects: &Path) -> Result<usize, QuarantineError> {
-    let quarantines = each(objects, |name, path| {
+pub fn sweep(objects: &Path, removed_max: usize) -> Result<usize, QuarantineError> {
+    let quarantines = each(objects, removed_max, |name, path| {
         name.as_bytes().starts_with(NAME.as_bytes())
             && take(path).is_some_and(|_lock| fs::remove_dir_all(path).is_ok())
     })?;
-    let keeps = each(&objects.join("pack"), |name, path| {
+    let keeps = each(&objects.join("pack"), removed_max, |name, path| {
         name.as_bytes().ends_with(b".keep")
             && is_ours(path)
             && take(path).is_some_and(|_lock| fs::remove_file(path).is_ok())
@@ -33,9 +33,10 @@ pub fn sweep(objects: &Path) -> Result<usize, QuarantineError> {
     Ok(quarantines + keeps)
 }
 
-/// Counts the entries of a directory for which `remove` is true.
+/// Counts the entries of a directory for which `remove` is true, up to so many.
 fn each(
     directory: &Path,
+    removed_max: usize,
     remove: impl Fn(&OsStr, &Path) -> bool,
 ) -> Result<usize, QuarantineError> {
     let failed = |error| QuarantineError::of("list", directory)(error);
@@ -46,6 +47,9 @@ fn each(
     };
     let mut removed = 0;
     for entry in entries {
+        if removed >= removed_max {
+            break;
+        }
         let entry = entry.map_err(failed)?;
         removed += usize::from(remove(&entry.file_name(), &entry.path()));
     }
@@ -59,7 +63,7 @@ fn take(path: &Path) -> Option<File> {
     is_same_file(&file, path).then_some(file)
 }
 
-fn is_ours(path: &Path) -> bool {
+pub(super) fn is_ours(path: &Path) -> bool {
     let mut message = String::new();
     let file = File::open(path).ok();
     let read = file.map(|file| file.take(64).read_to_string(&mut message));

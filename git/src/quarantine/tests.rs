@@ -5,6 +5,7 @@ mod crashes;
 use super::*;
 use crate::objects::tests::fixture::{Fixture, git_in};
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -112,6 +113,65 @@ fn what_is_there_stays() {
     assert_eq!(target.files(".keep").len(), 0);
 }
 
+/// Goal: a pack that two pushes bring is kept until both have their refs.
+#[test]
+fn a_pack_is_kept_for_the_last_of_its_pushes() {
+    let (source, target) = (Fixture::with_history(3), Fixture::empty());
+    let index = ["index-pack", "--stdin", &keep_argument()].map(str::to_owned);
+    let index: Vec<&str> = index.iter().map(String::as_str).collect();
+    let pack = pack(&source);
+    for first_leaves_first in [true, false] {
+        let kept = [(); 2].map(|()| {
+            let quarantine = Ours::create(&target.objects()).unwrap();
+            git(&target, &quarantine, &index, &pack);
+            quarantine.migrate(&Voted(())).unwrap()
+        });
+        let [first, second] = kept;
+        let (one, other) = if first_leaves_first { (first, second) } else { (second, first) };
+        drop(one);
+        assert_eq!(target.files(".keep").len(), 1);
+        assert_eq!(sweep(&target.objects(), usize::MAX).unwrap(), 0);
+        drop(other);
+        assert_eq!(target.files(".keep").len(), 0);
+    }
+    // Somebody else keeps it: that is left alone.
+    let [packed] = &target.files(".pack")[..] else { panic!("one pack") };
+    let foreign = packed.with_extension("keep");
+    fs::write(&foreign, "for ever\n").unwrap();
+    let quarantine = Ours::create(&target.objects()).unwrap();
+    git(&target, &quarantine, &index, &pack);
+    drop(quarantine.migrate(&Voted(())).unwrap());
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "for ever\n");
+}
+
+/// Goal: a quarantine goes though a child that dies still writes to it.
+#[test]
+fn a_quarantine_that_is_written_to_goes() {
+    let target = Fixture::empty();
+    let quarantine = Ours::create(&target.objects()).unwrap();
+    let path = quarantine.path().to_owned();
+    std::thread::scope(|scope| {
+        let (begun, beginning) = std::sync::mpsc::channel();
+        let writer = path.clone();
+        scope.spawn(move || {
+            let began = std::time::Instant::now();
+            for n in 0.. {
+                drop(fs::create_dir(writer.join("ab")));
+                drop(fs::write(writer.join(format!("ab/{n}")), "x"));
+                begun.send(()).unwrap_or_default();
+                if began.elapsed() > std::time::Duration::from_millis(80) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..10 {
+            beginning.recv().unwrap();
+        }
+        drop(quarantine);
+    });
+    assert!(!path.exists());
+}
+
 #[test]
 fn only_objects_get_out() {
     let target = Fixture::empty();
@@ -162,10 +222,10 @@ fn the_dead_are_swept_and_the_living_are_not() {
     let dead = target.objects().join(format!("{NAME}abcdef"));
     fs::create_dir_all(dead.join("pack")).unwrap();
     fs::write(dead.join("pack/pack-1.pack"), "x").unwrap();
-    assert_eq!(sweep(&target.objects()).unwrap(), 1);
+    assert_eq!(sweep(&target.objects(), usize::MAX).unwrap(), 1);
     assert!(living.path().exists() && of_git.exists() && !dead.exists());
     let kept = living.migrate(&Voted(())).unwrap();
-    assert_eq!(sweep(&target.objects()).unwrap(), 0);
+    assert_eq!(sweep(&target.objects(), usize::MAX).unwrap(), 0);
     let [keep] = &target.files(".keep")[..] else { panic!("one pack is kept") };
     let foreign = target.objects().join("pack/pack-2.keep");
     fs::write(&foreign, "receive-pack 7 on host\n").unwrap();
@@ -173,7 +233,7 @@ fn the_dead_are_swept_and_the_living_are_not() {
     let again = fs::read(keep).unwrap();
     drop(kept);
     fs::write(keep, again).unwrap();
-    assert_eq!(sweep(&target.objects()).unwrap(), 1);
+    assert_eq!(sweep(&target.objects(), usize::MAX).unwrap(), 1);
     assert!(!keep.exists() && foreign.exists());
 }
 

@@ -10,17 +10,11 @@ use bstr::{BStr, BString, ByteSlice};
 
 use super::settings::{AlternateRefs, Settings};
 use crate::ObjectId;
-use crate::pkt_line::{self, FLUSH};
+use crate::pkt_line::FLUSH;
 use crate::ref_list::Patterns;
 use crate::refs::{Namespace, Ref};
 use crate::repository::{Environment, Repository, Snapshot};
-
-/// The lines of an advertisement.
-struct Lines {
-    out: Vec<u8>,
-    /// Until a line took them.
-    capabilities: Option<String>,
-}
+use crate::upload_pack::refs::Lines;
 
 /// What an advertisement depends on beside the snapshot and alternates.
 pub(super) fn key(namespace: &Namespace, settings: &Settings, capabilities: &str) -> Vec<u8> {
@@ -55,18 +49,18 @@ pub(super) fn make(
         }
         let is_new = !tells_have || seen.insert(reference.target);
         match name {
-            Some(name) => lines.push(&reference.target, name),
-            None if is_new => lines.push(&reference.target, BStr::new(".have")),
+            Some(name) => lines.push(&reference.target, name, None),
+            None if is_new => lines.push(&reference.target, BStr::new(".have"), None),
             None => {}
         }
     }
     for id in alternate_tips(snapshot, settings) {
         if seen.insert(id) {
-            lines.push(&id, BStr::new(".have"));
+            lines.push(&id, BStr::new(".have"), None);
         }
     }
     if lines.capabilities.is_some() {
-        lines.push(&ObjectId::null(gix_hash::Kind::Sha1), BStr::new("capabilities^{}"));
+        lines.push(&ObjectId::null(gix_hash::Kind::Sha1), BStr::new("capabilities^{}"), None);
     }
     lines.out.extend_from_slice(FLUSH);
     lines.out
@@ -102,19 +96,4 @@ pub(super) fn alternate_tips(snapshot: &Snapshot, settings: &Settings) -> Vec<Ob
         tips.extend(patterns.of(&alternate).into_iter().flatten().map(|one| one.target));
     }
     tips
-}
-
-// === impl Lines ===
-
-impl Lines {
-    fn push(&mut self, id: &ObjectId, name: &BStr) {
-        let mut line = format!("{id} ").into_bytes();
-        line.extend_from_slice(name);
-        if let Some(capabilities) = self.capabilities.take() {
-            line.push(0);
-            line.extend_from_slice(capabilities.as_bytes());
-        }
-        line.push(b'\n');
-        pkt_line::push(&mut self.out, &line);
-    }
 }

@@ -7,6 +7,7 @@
 
 use bstr::{BString, ByteSlice};
 
+use super::list::{Commands, State};
 use super::settings::Settings;
 use crate::ObjectId;
 use crate::sideband::Width;
@@ -31,14 +32,8 @@ pub struct Command {
     pub old: ObjectId,
     /// What it shall be; null for none.
     pub new: ObjectId,
-    /// Why it is not done, in git's words. Who finds a reason first decides.
-    pub refused: Option<String>,
-    /// Done by another command: this one names a symbolic ref, that one what it points to.
-    pub is_implied: bool,
-    /// The old value is not compared: it is a deletion, and there is no such object.
-    pub is_old_unchecked: bool,
-    /// A deletion of what is not there: done, but hooks are not told of it afterwards.
-    pub did_not_exist: bool,
+    /// What has become of it.
+    pub state: State,
 }
 
 /// How the client wants to hear of the result.
@@ -57,7 +52,7 @@ pub enum Report {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushRequest {
     /// In the client's order.
-    pub commands: Vec<Command>,
+    pub commands: Commands,
     /// Without line feeds.
     pub push_options: Vec<BString>,
     /// Commits whose parents the client lacks.
@@ -72,7 +67,6 @@ pub struct PushRequest {
     pub report: Report,
     /// Report, messages and progress are multiplexed.
     pub sideband: Option<Width>,
-    names_bytes: usize,
     options_bytes: usize,
 }
 
@@ -83,32 +77,13 @@ impl Command {
     pub fn is_deletion(&self) -> bool {
         self.new.is_null()
     }
+}
 
-    /// Whether it is still to be done.
-    pub fn is_open(&self) -> bool {
-        self.refused.is_none() && !self.is_implied
-    }
-
-    /// Refuses it, unless there is a reason already.
-    pub fn refuse(&mut self, reason: impl Into<String>) {
-        self.refused.get_or_insert_with(|| reason.into());
-    }
-
-    /// `<old> <new> <name>`, without the line feed.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let (old, rest) = id(line)?;
-        let (new, rest) = id(rest.strip_prefix(b" ")?)?;
-        let name = rest.strip_prefix(b" ")?;
-        Some(Self {
-            name: name.into(),
-            old,
-            new,
-            refused: None,
-            is_implied: false,
-            is_old_unchecked: false,
-            did_not_exist: false,
-        })
-    }
+/// `<old> <new> <name>`, without the line feed.
+fn parse(line: &[u8]) -> Option<(ObjectId, ObjectId, &[u8])> {
+    let (old, rest) = id(line)?;
+    let (new, rest) = id(rest.strip_prefix(b" ")?)?;
+    Some((old, new, rest.strip_prefix(b" ")?))
 }
 
 // === impl PushRequest ===
@@ -120,9 +95,15 @@ impl PushRequest {
     }
 
     /// The new values of commands that are still to be done, deletions left out.
-    pub fn tips(&self) -> impl Iterator<Item = &ObjectId> {
-        let open = self.commands.iter().filter(|command| command.is_open());
-        open.filter(|command| !command.is_deletion()).map(|command| &command.new)
+    pub fn tips(&self) -> impl Iterator<Item = ObjectId> {
+        let open = self.commands.iter().filter(|command| command.state.is_open());
+        open.filter(|command| !command.is_deletion()).map(|command| command.new)
+    }
+
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let options = self.push_options.capacity() * size_of::<BString>() + self.options_bytes;
+        self.commands.bytes() + self.shallow.capacity() * size_of::<ObjectId>() + options
     }
 
     /// Takes one line, without its line feed. The error is what git dies of.
@@ -134,17 +115,17 @@ impl PushRequest {
         }
         let (text, features) = line.split_once_str(b"\0").unwrap_or((line, b""));
         self.take_features(features, settings)?;
-        let Some(command) = Command::parse(text) else {
+        let Some((old, new, name)) = parse(text) else {
             let text = text.to_str_lossy();
             return Err(format!("protocol error: expected old/new/ref, got '{text}'"));
         };
-        self.names_bytes += command.name.len();
-        if self.commands.len() == COMMANDS_MAX || self.names_bytes > NAMES_BYTES_MAX {
+        let names_bytes = self.commands.names_bytes() + name.len();
+        if self.commands.len() == COMMANDS_MAX || names_bytes > NAMES_BYTES_MAX {
             return Err(format!(
                 "more than {COMMANDS_MAX} commands or {NAMES_BYTES_MAX} bytes of names"
             ));
         }
-        self.commands.push(command);
+        self.commands.push(name, old, new);
         Ok(())
     }
 

@@ -11,16 +11,16 @@
 //! comes as [`Message`]s in the same order.
 //! Never here: hooks, old values (the transaction compares them), writing.
 
+mod aliases;
 mod hints;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use bstr::{BStr, BString, ByteSlice};
+use bstr::{BStr, ByteSlice};
 
 use super::desk::DeskError;
 use super::settings::{Deny, Settings};
-use super::{Command, PushRequest, advertisement, ancestry, shallow};
+use super::{Command, PushRequest, advertisement, fast_forward, shallow};
 use crate::ObjectId;
 use crate::connectivity::{Checker, ConnectivityError};
 use crate::history::{Cancel, History};
@@ -49,6 +49,7 @@ pub struct Judge {
     server: Server,
     settings: Settings,
     history: History,
+    outside: Vec<ObjectId>,
 }
 
 // === impl Message ===
@@ -76,7 +77,7 @@ impl Judge {
         cancel: Cancel,
     ) -> Self {
         let history = History::new(Arc::clone(&store), cancel);
-        Self { snapshot, store, server, settings, history }
+        Self { snapshot, store, server, settings, history, outside: Vec::new() }
     }
 
     /// Before the access check and hooks: refuses what would make the repository shallow, what is
@@ -91,16 +92,25 @@ impl Judge {
             self.connectivity(request, &mut messages)?;
         }
         let namespace = &self.server.namespace;
-        for command in request.commands.iter_mut().filter(|command| command.refused.is_none()) {
-            let full = namespace.full_name(command.name.as_bstr());
-            if self.settings.hide.hides(command.name.as_bstr(), full.as_bstr()) {
-                command.refuse(match command.is_deletion() {
+        for command in request.commands.iter_mut() {
+            if command.state.refused.is_some() {
+                continue;
+            }
+            let full = namespace.full_name(command.name);
+            if self.settings.hide.hides(command.name, full.as_bstr()) {
+                let is_deletion = command.is_deletion();
+                command.state.refuse(match is_deletion {
                     true => "deny deleting a hidden ref",
                     false => "deny updating a hidden ref",
                 });
             }
         }
         Ok(messages)
+    }
+
+    /// What [`Self::objects`] found needed outside of the quarantine ([`Checker::take_outside`]).
+    pub fn take_outside(&mut self) -> Vec<ObjectId> {
+        std::mem::take(&mut self.outside)
     }
 
     /// Behind pre-receive: [`Self::aliases`], then [`Self::update`] of each open command, and what
@@ -110,9 +120,14 @@ impl Judge {
     /// What stands in the way of judging.
     pub fn updates(&mut self, request: &mut PushRequest) -> Result<Vec<Message>, DeskError> {
         let mut messages = self.aliases(request);
-        for command in request.commands.iter_mut().filter(|command| command.is_open()) {
-            messages.extend(self.update(command)?);
-            if request.atomic && command.refused.is_some() {
+        for at in 0..request.commands.len() {
+            if !request.commands.state(at).is_open() {
+                continue;
+            }
+            let mut command = request.commands.get(at);
+            messages.extend(self.update(&mut command)?);
+            *request.commands.state_mut(at) = command.state;
+            if request.atomic && command.state.refused.is_some() {
                 break;
             }
         }
@@ -128,9 +143,11 @@ impl Judge {
         request: &mut PushRequest,
         messages: &mut Vec<Message>,
     ) -> Result<(), DeskError> {
-        let tips: Vec<ObjectId> = request.tips().copied().collect();
+        let tips: Vec<ObjectId> = request.tips().collect();
         let mut checker = self.checker(request);
-        let error = match checker.check(&tips) {
+        let checked = checker.check(&tips);
+        self.outside = checker.take_outside();
+        let error = match checked {
             Ok(()) => return Ok(()),
             Err(error) if error.is_missing() => error,
             Err(error) => return Err(error.into()),
@@ -146,11 +163,12 @@ impl Judge {
                 Ok(()) => {}
                 Err(error) if error.is_missing() => {
                     gaps += 1;
-                    command.refused = Some("missing necessary objects".into());
+                    command.state.refused = Some("missing necessary objects");
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+        self.outside.extend(checker.take_outside());
         Ok(())
     }
 
@@ -175,61 +193,6 @@ impl Judge {
         Checker::new(Arc::clone(&self.store), complete, hints, cancel)
     }
 
-    /// Commands for symbolic refs: one whose target has a command of its own is done by that, if
-    /// both say the same.
-    pub fn aliases(&self, request: &mut PushRequest) -> Vec<Message> {
-        let mut messages = Vec::new();
-        let commands = &mut request.commands;
-        let mut places: HashMap<BString, usize> = HashMap::with_capacity(commands.len());
-        for (place, command) in commands.iter().enumerate() {
-            places.entry(command.name.clone()).or_insert(place);
-        }
-        for place in 0..commands.len() {
-            if commands[place].refused.is_some() {
-                continue;
-            }
-            let full = self.server.namespace.full_name(commands[place].name.as_bstr());
-            let Some(target) = self.snapshot.symbolic_target(full.as_bstr()) else { continue };
-            let Some(target) = target else {
-                let name = &commands[place].name;
-                let text = format!("refusing update to broken symref '{name}'");
-                messages.push(Message::Error(text));
-                commands[place].is_implied = true;
-                commands[place].refuse("broken symref");
-                continue;
-            };
-            let stripped = self.server.namespace.strip(target.as_bstr());
-            let Some(&other) = stripped.and_then(|name| places.get(name.as_bytes())) else {
-                continue;
-            };
-            if other == place {
-                continue;
-            }
-            commands[place].is_implied = true;
-            let [one, two] = [&commands[place], &commands[other]];
-            if (one.old, one.new) != (two.old, two.new) {
-                messages.push(self.inconsistent(one, two));
-                commands[other].is_implied = true;
-                for place in [place, other] {
-                    commands[place].refused = Some("inconsistent aliased update".into());
-                }
-            }
-        }
-        messages
-    }
-
-    fn inconsistent(&self, one: &Command, two: &Command) -> Message {
-        let shown = |command: &Command| {
-            let [old, new] = [command.old, command.new].map(|id| id.to_hex_with_len(7).to_string());
-            format!("'{}' ({old}..{new})", command.name)
-        };
-        Message::Error(format!(
-            "refusing inconsistent update between symref {} and its target {}",
-            shown(one),
-            shown(two)
-        ))
-    }
-
     /// One command: all that git checks before the `update` hook.
     ///
     /// # Errors
@@ -238,7 +201,7 @@ impl Judge {
         let mut messages = Vec::new();
         let reason = self.reason(command, &mut messages)?;
         match reason {
-            Some(reason) => command.refuse(reason),
+            Some(reason) => command.state.refuse(reason),
             None if command.is_deletion() => self.find_deleted(command, &mut messages)?,
             None => {}
         }
@@ -342,7 +305,7 @@ impl Judge {
             }
         }
         let [old, new] = nodes[..] else { return Ok(Some("bad ref")) };
-        if ancestry::is_ancestor(&mut self.history, old, new)? {
+        if fast_forward::is_ancestor(&mut self.history, old, new)? {
             return Ok(None);
         }
         let text = format!("denying non-fast-forward {name} (you should pull first)");
@@ -359,10 +322,10 @@ impl Judge {
         if !command.old.is_null() && self.store.contains(&command.old)? {
             return Ok(());
         }
-        command.is_old_unchecked = true;
+        command.state.is_old_unchecked = true;
         // git looks for the name without its namespace, too.
         let exists = self.snapshot.find(command.name.as_bstr()).is_some();
-        command.did_not_exist = !exists;
+        command.state.did_not_exist = !exists;
         messages.push(Message::Warning(match exists {
             true => "allowing deletion of corrupt ref".into(),
             false => "deleting a non-existent ref".into(),
@@ -374,7 +337,7 @@ impl Judge {
 /// All or nothing: once one command is refused, the others are. git does the rest of an atomic push
 /// where one was refused before hooks ran (hidden, incomplete, shallow); here it fails.
 pub fn settle_atomic(request: &mut PushRequest) {
-    if request.commands.iter().any(|command| command.refused.is_some()) {
-        request.commands.iter_mut().for_each(|command| command.refuse("atomic push failure"));
+    if request.commands.iter().any(|command| command.state.refused.is_some()) {
+        request.commands.refuse_all("atomic push failure");
     }
 }

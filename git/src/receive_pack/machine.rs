@@ -12,7 +12,7 @@ use super::{
     Answer, Event, Failure, Mode, Next, PushRequest, Question, Server, Settings, Step, Version,
 };
 use crate::pkt_line::{self, FLUSH, Packet};
-use crate::sideband::{self, Band};
+use crate::sideband::{self, Band, Width};
 
 /// One conversation.
 #[derive(Debug)]
@@ -22,9 +22,10 @@ pub struct ReceivePack {
     server: Server,
     settings: Settings,
     state: State,
-    /// What was understood so far; handed out with [`Next::Receive`], of which a copy without
-    /// push options stays for the report.
+    /// What was understood so far; handed out with [`Next::Receive`].
     request: PushRequest,
+    /// How the client hears of the end; from then on.
+    sideband: Option<Width>,
 }
 
 #[derive(Debug)]
@@ -44,7 +45,17 @@ impl ReceivePack {
     /// A conversation that has not begun.
     pub fn new(version: Version, mode: Mode, server: Server, settings: Settings) -> Self {
         let request = PushRequest::default();
-        Self { version, mode, server, settings, state: State::Start, request }
+        Self { version, mode, server, settings, state: State::Start, request, sideband: None }
+    }
+
+    /// Memory that what the client said takes, in bytes, as long as it is here.
+    pub fn request_bytes(&self) -> usize {
+        self.request.bytes()
+    }
+
+    /// Whether the client has begun to say what it wants.
+    pub fn has_begun(&self) -> bool {
+        !self.request.commands.is_empty() || !self.request.shallow.is_empty()
     }
 
     /// Takes one event, says what to do next.
@@ -71,7 +82,7 @@ impl ReceivePack {
             (State::Options, Event::Packet(_)) => self.receive(),
             (State::Receiving, Event::Received(outcome)) => {
                 self.state = State::Finishing;
-                Step::sending(report(&self.request, &outcome), Next::PostReceive)
+                Step::sending(report(&outcome), Next::PostReceive)
             }
             (State::Finishing, Event::Finished) => self.done(),
             (_, Event::End) => Step::then(Next::Fail(Failure::HungUp)),
@@ -169,15 +180,14 @@ impl ReceivePack {
     // Options => Receiving
     fn receive(&mut self) -> Step {
         self.state = State::Receiving;
-        let push_options = std::mem::take(&mut self.request.push_options);
-        let mut request = self.request.clone();
-        request.push_options = push_options;
+        self.sideband = self.request.sideband;
+        let request = std::mem::take(&mut self.request);
         Step::then(Next::Receive(Box::new(request)))
     }
 
     // Finishing => Done
     fn done(&self) -> Step {
-        let flush = if self.request.sideband.is_some() { FLUSH } else { b"" };
+        let flush = if self.request.sideband.or(self.sideband).is_some() { FLUSH } else { b"" };
         Step::sending(flush, Next::Done)
     }
 }

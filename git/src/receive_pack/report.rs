@@ -8,25 +8,29 @@
 
 use bstr::{BStr, BString};
 
-use super::{Outcome, PushRequest, Report};
+use super::{Outcome, Report};
 use crate::pkt_line::{self, FLUSH};
 use crate::sideband::{self, Band};
 
 /// The report, multiplexed where the client asked for that; nothing where it wants none.
-pub(super) fn report(request: &PushRequest, outcome: &Outcome) -> Vec<u8> {
+pub(super) fn report(Outcome { unpack, request }: &Outcome) -> Vec<u8> {
     if request.report == Report::None {
         return Vec::new();
     }
     let mut lines = Vec::new();
-    match &outcome.unpack {
+    match unpack {
         Ok(()) => pkt_line::push(&mut lines, b"unpack ok\n"),
         Err(reason) => push(&mut lines, "unpack", None, Some(reason)),
     }
-    for (command, told) in request.commands.iter().zip(&outcome.refs) {
-        let name = Some(BStr::new(&command.name));
-        match told {
-            Ok(()) => push(&mut lines, "ok", name, None),
-            Err(reason) => push(&mut lines, "ng", name, Some(reason)),
+    for command in request.commands.iter() {
+        let refused = match unpack {
+            Ok(()) => command.state.refused,
+            // Nothing else was done (git: "unpacker error").
+            Err(_) => Some("unpacker error"),
+        };
+        match refused {
+            None => push(&mut lines, "ok", Some(command.name), None),
+            Some(reason) => push(&mut lines, "ng", Some(command.name), Some(reason)),
         }
     }
     lines.extend_from_slice(FLUSH);
@@ -36,7 +40,7 @@ pub(super) fn report(request: &PushRequest, outcome: &Outcome) -> Vec<u8> {
     framed
 }
 
-fn push(lines: &mut Vec<u8>, word: &str, name: Option<&BStr>, reason: Option<&String>) {
+fn push(lines: &mut Vec<u8>, word: &str, name: Option<&BStr>, reason: Option<&str>) {
     let mut line = BString::from(word);
     if let Some(name) = name {
         line.push(b' ');

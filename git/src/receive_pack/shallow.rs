@@ -13,8 +13,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::PushRequest;
 use super::desk::DeskError;
-use super::{Command, PushRequest};
+use super::list::EntryMut;
 use crate::ObjectId;
 use crate::connectivity::Checker;
 use crate::history::Cancel;
@@ -46,10 +47,10 @@ pub(super) fn refuse(
     if new_roots.is_empty() {
         return Ok(());
     }
-    let is_update = |command: &&mut Command| !command.is_deletion();
+    let is_update = |command: &EntryMut<'_>| !command.is_deletion();
     for command in request.commands.iter_mut().filter(is_update) {
         if checker.meets(&command.new, &new_roots)? {
-            command.refuse(REASON);
+            command.state.refuse(REASON);
         }
     }
     Ok(())

@@ -51,7 +51,7 @@ fn shown(sent: &[u8]) -> String {
 
 fn told(request: &PushRequest) -> String {
     let mut told = String::from("PUSH");
-    for command in &request.commands {
+    for command in request.commands.iter() {
         told += &format!(" {}", command.name);
     }
     for option in &request.push_options {
@@ -91,8 +91,8 @@ fn converse(mut machine: ReceivePack, client: &[&str]) -> String {
             Next::Receive(mut request) => {
                 out += &told(&request);
                 let bad = request.commands.iter_mut().filter(|one| one.name == "refs/heads/bad");
-                bad.for_each(|command| command.refuse("non-fast-forward"));
-                machine.on(Event::Received(Outcome::of(&request)))
+                bad.for_each(|command| command.state.refuse("non-fast-forward"));
+                machine.on(Event::Received(Outcome::of(*request)))
             }
             Next::PostReceive => machine.on(Event::Finished),
             Next::Fallback { reason, request } => {

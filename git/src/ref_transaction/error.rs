@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bstr::{BStr, BString, ByteSlice};
 
@@ -45,6 +46,17 @@ pub enum PrepareError {
         name: BString,
         /// The file that is locked.
         path: PathBuf,
+    },
+    /// The same, but it was not waited for: as many threads as may wait for locks do
+    /// ([`Waiting`](super::Waiting)). Whoever comes again within `patience` may have it.
+    #[error("{}Unable to create '{}.lock': File exists.", locking(name), path.display())]
+    Crowded {
+        /// The ref; empty for `packed-refs`.
+        name: BString,
+        /// The file that is locked.
+        path: PathBuf,
+        /// How long the configuration would have it waited for.
+        patience: Duration,
     },
     /// The ref is not where the update expects it.
     #[error("cannot lock ref '{name}': is at {found} but expected {expected}")]
@@ -193,13 +205,6 @@ pub enum RecoverError {
 // === impl PrepareError ===
 
 impl PrepareError {
-    /// Whether somebody else was faster or holds a lock: the same update may succeed later, or
-    /// with what is found then.
-    pub fn is_conflict(&self) -> bool {
-        use PrepareError as E;
-        matches!(self, E::Locked { .. } | E::Stale { .. } | E::Exists { .. } | E::Missing { .. })
-    }
-
     /// The ref that stands in the way of all, as the caller named it; empty where it is none in
     /// particular.
     pub fn name(&self) -> &BStr {
@@ -208,6 +213,7 @@ impl PrepareError {
             E::BadName(name) | E::Duplicate(name) => name.as_bstr(),
             E::DuplicateVia { name, .. }
             | E::Locked { name, .. }
+            | E::Crowded { name, .. }
             | E::Stale { name, .. }
             | E::Exists { name }
             | E::Missing { name, .. }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use bstr::{BString, ByteSlice};
 
 use super::Ready;
+use crate::refs::name;
 
 const HEADER: &[u8] = b"gitring refs 1";
 
@@ -59,7 +60,8 @@ pub(super) fn text(refs: &[Ready], packed: Option<&Path>) -> Vec<u8> {
     lines.iter().flat_map(|line| [line.as_slice(), b"\n"]).flatten().copied().collect()
 }
 
-/// What a journal says; none if it is damaged.
+/// What a journal says; none if it is damaged. A name that leads out of the repository is none of
+/// ours.
 pub(super) fn parse(text: &[u8], room: &Path) -> Option<Vec<Entry>> {
     let lines: Vec<&[u8]> = text.strip_suffix(b"\n")?.split(|byte| *byte == b'\n').collect();
     let (last, lines) = lines.split_last()?;
@@ -70,14 +72,42 @@ pub(super) fn parse(text: &[u8], room: &Path) -> Option<Vec<Entry>> {
     let entry = |line: &&[u8]| {
         let (word, rest) = line.split_once_str(" ")?;
         Some(match word {
-            b"packed" if !rest.contains(&b'/') => Entry::Packed(room.join(rest.to_path().ok()?)),
-            b"drop" => Entry::Drop(rest.into()),
+            b"packed" if !rest.contains(&b'/') && rest != b".." => {
+                Entry::Packed(room.join(rest.to_path().ok()?))
+            }
+            b"drop" if name::is_safe(rest) => Entry::Drop(rest.into()),
             b"set" => {
                 let (name, content) = rest.split_once_str(" ")?;
+                name::is_safe(name).then_some(())?;
                 Entry::Set(name.into(), [content, b"\n"].concat())
             }
             _ => return None,
         })
     };
     entries.iter().map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_leads_elsewhere_is_none_of_ours() {
+        let check = |line: &str, is_ours: bool| {
+            let text = format!("gitring refs 1\n{line}\nend 2\n");
+            assert_eq!(parse(text.as_bytes(), Path::new("/room")).is_some(), is_ours, "{line}");
+        };
+        check("set refs/heads/main 0123", true);
+        check("set HEAD ref: refs/heads/main", true);
+        check("drop refs/heads/main", true);
+        check("packed 12.3", true);
+        check("set ../../elsewhere/authorized_keys key", false);
+        check("set refs/heads/../../config [core]", false);
+        check("set config [core]", false);
+        check("set /etc/passwd root", false);
+        check("drop refs/../objects/pack/a.pack", false);
+        check("drop config", false);
+        check("packed ..", false);
+        check("packed ../a", false);
+    }
 }

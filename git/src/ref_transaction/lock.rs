@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bstr::BString;
 
 use super::session::{Holder, Session, holder};
+use super::waiting::{Waiting, Waits};
 use super::{RecoverError, RefFiles, recover};
 use crate::files::FileCalls;
 
@@ -32,12 +33,23 @@ pub(super) struct Lock {
 #[derive(Debug)]
 pub(super) enum LockError {
     Held,
+    /// The same, and nobody has waited for it.
+    Crowded,
     /// A file is where a directory should be.
     NotADirectory,
     /// The session's file is gone: another session is needed.
     Gone,
     Io(io::Error),
     Recover(RecoverError),
+}
+
+/// Waiting for one lock.
+struct Pauses<'w> {
+    waiting: Option<&'w Waiting>,
+    /// Once it has begun.
+    waits: Option<Waits<'w>>,
+    deadline: Instant,
+    pause: Duration,
 }
 
 /// Locks `file` for the session; missing directories above it are made, and added to `made`.
@@ -50,11 +62,16 @@ pub(super) fn acquire(
     let is_packed = name == super::PACKED_LOCK;
     let deadline =
         Instant::now() + if is_packed { files.packed_timeout } else { files.ref_timeout };
-    if !session.hold(name, deadline) {
-        return Err(LockError::Held);
+    let mut pauses =
+        Pauses { waiting: files.waiting.as_deref(), waits: None, deadline, pause: PAUSE_MIN };
+    if !session.hold(name, Instant::now()) {
+        pauses.enter()?;
+        if !session.hold(name, deadline) {
+            return Err(LockError::Held);
+        }
     }
     let path = path_of(file);
-    let taken = take(files, session, &path, deadline, made);
+    let taken = take(files, session, &path, &mut pauses, made);
     match taken {
         Ok(()) => Ok(Lock { name: name.clone(), path }),
         Err(error) => {
@@ -75,10 +92,9 @@ fn take(
     files: &RefFiles,
     session: &Session,
     path: &Path,
-    deadline: Instant,
+    pauses: &mut Pauses<'_>,
     made: &mut Vec<PathBuf>,
 ) -> Result<(), LockError> {
-    let mut pause = PAUSE_MIN;
     let mut vanished = 0;
     loop {
         let Err(error) = files.calls.link(session.marker(), path) else { return Ok(()) };
@@ -91,15 +107,15 @@ fn take(
         } else if kind == ErrorKind::NotADirectory {
             return Err(LockError::NotADirectory);
         } else if kind == ErrorKind::TooManyLinks {
-            wait(deadline, &mut pause)?;
+            pauses.wait()?;
         } else if kind == ErrorKind::AlreadyExists {
             match holder(path) {
                 Holder::Nobody => {}
                 Holder::Dead => {
                     recover(files).map_err(LockError::Recover)?;
-                    wait(deadline, &mut pause)?;
+                    pauses.wait()?;
                 }
-                Holder::Alive | Holder::Other => wait(deadline, &mut pause)?,
+                Holder::Alive | Holder::Other => pauses.wait()?,
             }
         } else {
             return Err(LockError::Io(error));
@@ -107,14 +123,9 @@ fn take(
     }
 }
 
-fn wait(deadline: Instant, pause: &mut Duration) -> Result<(), LockError> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(LockError::Held);
-    }
-    std::thread::sleep(left.min(*pause));
-    *pause = (*pause * 2).min(PAUSE_MAX);
-    Ok(())
+/// Whether somebody seems to hold a lock, without taking it.
+pub(super) fn is_taken(session: &Session, (name, file): (&BString, &Path)) -> bool {
+    session.holds(name) || path_of(file).exists()
 }
 
 /// Makes a directory and those above it. One that goes at once is no error: the caller tries again.
@@ -140,4 +151,33 @@ pub(super) fn make_directories(
         made.push(directory.to_path_buf());
     }
     Ok(())
+}
+
+// === impl Pauses ===
+
+impl Pauses<'_> {
+    /// Becomes one of those who wait.
+    fn enter(&mut self) -> Result<(), LockError> {
+        if let (Some(waiting), None) = (self.waiting, &self.waits)
+            && !self.left().is_zero()
+        {
+            self.waits = Some(waiting.enter().ok_or(LockError::Crowded)?);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), LockError> {
+        let left = self.left();
+        if left.is_zero() {
+            return Err(LockError::Held);
+        }
+        self.enter()?;
+        std::thread::sleep(left.min(self.pause));
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        Ok(())
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bstr::{BStr, BString};
 
-use super::PrepareError;
+use super::{PrepareError, Waiting};
 use crate::config::Config;
 use crate::files::{FileCalls, System};
 use crate::refs::name;
@@ -39,6 +39,8 @@ pub struct RefFiles {
     pub(super) logs: Logs,
     pub(super) log_entry: LogEntry,
     pub(super) pack_min: usize,
+    /// `None`: any number of threads may wait.
+    pub(super) waiting: Option<Arc<Waiting>>,
 }
 
 /// What a line of a reflog says beside the two ids.
@@ -87,6 +89,7 @@ impl RefFiles {
             logs: Logs::of(config),
             log_entry: LogEntry::of(config),
             pack_min: PACK_MIN,
+            waiting: None,
         })
     }
 
@@ -94,6 +97,12 @@ impl RefFiles {
     #[must_use]
     pub fn with_calls(self, calls: Arc<dyn FileCalls>) -> Self {
         Self { calls, ..self }
+    }
+
+    /// The same, where not all threads may wait for locks.
+    #[must_use]
+    pub fn with_waiting(self, waiting: Arc<Waiting>) -> Self {
+        Self { waiting: Some(waiting), ..self }
     }
 
     /// With this message in lines of reflogs; without a `committer`, of the configured user.

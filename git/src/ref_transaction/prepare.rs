@@ -90,6 +90,7 @@ fn attempt(files: &RefFiles, objects: &Store, plan: Plan) -> Result<Prepared, St
     for step in steps.values() {
         refused.extend(refusal(step, objects)?.map(|error| (step.name.clone(), error)));
     }
+    prepared.look_ahead(&steps)?;
     if refused.is_empty() {
         prepared.begin_values(&steps, packs)?;
     }
@@ -181,6 +182,27 @@ impl Prepared {
         PrepareError::Io { name: BString::default(), path: path.to_path_buf(), source }
     }
 
+    /// Where nobody else may wait for locks a transaction that would have to is refused before
+    /// anything of it is written.
+    fn look_ahead(&self, steps: &BTreeMap<BString, Step>) -> Result<(), Stop> {
+        if !self.files.waiting.as_ref().is_some_and(|waiting| waiting.is_full()) {
+            return Ok(());
+        }
+        for step in steps.values().take(SEARCHED_MAX) {
+            let file = self.files.file(step.name.as_bstr());
+            if lock::is_taken(&self.session, (&step.name, &file)) {
+                return Err(self.crowded(step, &file).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn crowded(&self, step: &Step, file: &Path) -> PrepareError {
+        let is_packed = step.name == PACKED_LOCK;
+        let patience = if is_packed { self.files.packed_timeout } else { self.files.ref_timeout };
+        PrepareError::Crowded { name: step.asked.clone(), path: file.to_path_buf(), patience }
+    }
+
     fn lock(&mut self, step: &Step, file: &Path) -> Result<(), Stop> {
         let key = (&step.name, file);
         let name = step.asked.clone();
@@ -193,6 +215,7 @@ impl Prepared {
             Err(LockError::Held) => {
                 Err(PrepareError::Locked { name, path: file.to_path_buf() }.into())
             }
+            Err(LockError::Crowded) => Err(self.crowded(step, file).into()),
             Err(LockError::Recover(error)) => Err(error.into()),
             Err(LockError::Io(source)) => {
                 Err(PrepareError::Io { name, path: lock::path_of(file), source }.into())

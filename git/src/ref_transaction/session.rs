@@ -146,6 +146,11 @@ impl Session {
         held.insert(name.clone())
     }
 
+    /// Whether a transaction of this process holds `name`.
+    pub(super) fn holds(&self, name: &BString) -> bool {
+        self.held().contains(name)
+    }
+
     /// Lets go of what was held.
     pub(super) fn release<'a>(&self, names: impl Iterator<Item = &'a BString>) {
         let mut held = self.held();
@@ -196,21 +201,33 @@ fn begin_marker(
 ) -> io::Result<Option<File>> {
     let new = room.join(format!(".new-{id}"));
     calls.create_new(&new, MAGIC, 0o644)?;
-    let file = match File::open(&new) {
+    let file = match open(&new) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    if file.try_lock().is_err() || file.metadata()?.nlink() == 0 {
-        return Ok(None);
+    match file.try_lock() {
+        Ok(()) if file.metadata()?.nlink() != 0 => {}
+        Ok(()) | Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => {
+            let _ = calls.remove(&new);
+            let text = format!("files cannot be locked on this file system (flock): {error}");
+            return Err(io::Error::new(ErrorKind::Unsupported, text));
+        }
     }
     calls.rename(&new, marker)?;
     Ok(Some(file))
 }
 
+/// For writing, too, though nothing is written: NFS locks no other file exclusively (flock(2),
+/// NFS details).
+fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).open(path)
+}
+
 /// A session's file with its flock, if nobody else has it: then its process is dead.
 pub(super) fn take_over(path: &Path) -> io::Result<Option<File>> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -224,7 +241,7 @@ pub(super) fn take_over(path: &Path) -> io::Result<Option<File>> {
 
 /// Whose lock file this is.
 pub(super) fn holder(path: &Path) -> Holder {
-    let Ok(file) = File::open(path) else {
+    let Ok(file) = open(path).or_else(|_| File::open(path)) else {
         return if path.exists() { Holder::Other } else { Holder::Nobody };
     };
     let mut content = Vec::with_capacity(MAGIC.len() + 1);

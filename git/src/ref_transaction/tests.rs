@@ -3,7 +3,6 @@
 mod crashes;
 mod differential;
 mod failures;
-mod figures;
 mod kills;
 mod locks;
 mod races;

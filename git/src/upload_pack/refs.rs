@@ -308,17 +308,18 @@ pub fn object_info(store: &Store, arguments: &ObjectInfo) -> Result<Vec<u8>, Sto
     Ok(out)
 }
 
-/// Lines of a v0 advertisement.
-struct Lines {
-    out: Vec<u8>,
+/// Lines of a v0 advertisement, of fetches and of pushes.
+pub(crate) struct Lines {
+    pub(crate) out: Vec<u8>,
     /// Until the first line was made.
-    capabilities: Option<String>,
+    pub(crate) capabilities: Option<String>,
 }
 
 // === impl Lines ===
 
 impl Lines {
-    fn push(&mut self, id: &ObjectId, name: &BStr, peeled: Option<&ObjectId>) {
+    /// One ref, and behind a tag what it stands for.
+    pub(crate) fn push(&mut self, id: &ObjectId, name: &BStr, peeled: Option<&ObjectId>) {
         let mut line = format!("{id} ").into_bytes();
         line.extend_from_slice(name);
         if let Some(capabilities) = self.capabilities.take() {

@@ -1,12 +1,10 @@
-//! `[gitlab]`, `[gitlab.http-settings]`, `[gitlab-shell]`, `[hooks]`, and of `[tls]` what is shown
-//! to GitLab.
+//! `[gitlab]`, `[gitlab.http-settings]`, `[gitlab-shell]`, `[hooks]`.
 //!
 //! Always true: without `gitlab.url` there is no GitLab, whatever else is set.
 
-use super::{directory, path};
-use crate::gitlab::{
-    BasicAuth, ClientCertificate, Endpoint, GitlabConfig, PrivateKey, READ_TIMEOUT_DEFAULT, Secret,
-};
+use super::secret_file::{self, Rule};
+use super::{directory, path, text, tls};
+use crate::gitlab::{BasicAuth, Endpoint, GitlabConfig, READ_TIMEOUT_DEFAULT, Secret};
 use crate::hooks::{HooksConfig, RUN_TIME_MAX, WithoutGitlab};
 use gitring_daemon::settings::{Section, SettingsError};
 use std::path::{Path, PathBuf};
@@ -18,7 +16,10 @@ const SECRET_FILE: &str = ".gitlab_shell_secret";
 const READ_TIMEOUT_S_MAX: usize = 86_400;
 
 /// `[gitlab]` and what belongs to it.
-pub(super) fn read(root: &Section<'_>) -> Result<Option<GitlabConfig>, SettingsError> {
+pub(super) fn read(
+    root: &Section<'_>,
+    remarks: &mut Vec<String>,
+) -> Result<Option<GitlabConfig>, SettingsError> {
     let Some(section) = root.section("gitlab")? else { return Ok(None) };
     let root_of_url = text(&section, "relative_url_root")?.unwrap_or_default();
     let Some(_) = text(&section, "url")? else { return Ok(None) };
@@ -31,8 +32,11 @@ pub(super) fn read(root: &Section<'_>) -> Result<Option<GitlabConfig>, SettingsE
         basic: None,
         ca_file: None,
         ca_path: None,
-        client_certificate: client_certificate(root)?,
+        client_certificate: tls::identity(root, remarks)?,
     };
+    if let Secret::File(file) = &config.secret {
+        secret_file::check((&section, "secret_file"), file, Rule::Remark, remarks)?;
+    }
     if let Some(http) = section.section("http-settings")? {
         // Gitaly takes 0 for its default.
         let seconds = http.integer("read_timeout", 0, READ_TIMEOUT_S_MAX)?.unwrap_or(0);
@@ -94,28 +98,6 @@ fn basic(http: &Section<'_>) -> Result<Option<BasicAuth>, SettingsError> {
     }
 }
 
-fn client_certificate(root: &Section<'_>) -> Result<Option<ClientCertificate>, SettingsError> {
-    let Some(section) = root.section("tls")? else { return Ok(None) };
-    let certificate_path = text(&section, "certificate_path")?.map(PathBuf::from);
-    let key = match (text(&section, "key_path")?, text(&section, "key")?) {
-        (Some(_), Some(_)) => {
-            return Err(section.error("key", "is set, and so is key_path, allowed: one of them"));
-        }
-        (Some(file), None) => Some(PrivateKey::File(file.into())),
-        (None, key) => key.map(|key| PrivateKey::Inline(key.to_owned())),
-    };
-    match (certificate_path, key) {
-        (Some(certificate_path), Some(key)) => {
-            Ok(Some(ClientCertificate { certificate_path, key }))
-        }
-        (None, None) => Ok(None),
-        (Some(_), None) => {
-            Err(section.error("key_path", "is missing, and certificate_path is set"))
-        }
-        (None, Some(_)) => Err(section.error("certificate_path", "is missing, and a key is set")),
-    }
-}
-
 /// `[gitlab-shell] dir`, where it says anything.
 fn shell(root: &Section<'_>) -> Result<Option<PathBuf>, SettingsError> {
     let Some(section) = root.section("gitlab-shell")? else { return Ok(None) };
@@ -128,9 +110,4 @@ fn absolute(text: &str) -> Result<Option<PathBuf>, String> {
     }
     let path = std::path::absolute(Path::new(text));
     path.map(Some).map_err(|error| format!("'{text}' cannot be made absolute: {error}"))
-}
-
-/// A string that says something: an empty one is an absent one to Go.
-fn text<'d>(section: &Section<'d>, key: &str) -> Result<Option<&'d str>, SettingsError> {
-    Ok(section.string(key)?.filter(|text| !text.is_empty()))
 }

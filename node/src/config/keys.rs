@@ -1,7 +1,6 @@
 //! Every key that Gitaly 16.7 or 18.9 knows, and our own, with what becomes of it here.
 //!
-//! Always true: a key whose ignoring would weaken security is [`Standing::Refused`] until it is
-//! built, never silently [`Standing::Known`].
+//! Always true: no key that restricts access is [`Standing::Known`], which is to be ignored.
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +9,6 @@ pub(super) enum Standing {
     Used,
     /// Gitaly has a use for it; we have none yet.
     Known,
-    /// Present and not empty, it stops the start, for this reason.
-    Refused(&'static str),
 }
 
 /// The standing of a dotted key; `None` if nobody knows it.
@@ -24,25 +21,61 @@ pub(super) fn standing(path: &str) -> Option<Standing> {
     KNOWN_TABLES.iter().any(below).then_some(Standing::Known)
 }
 
-const NO_TLS: &str = "TLS is not built yet, and clients that ask for it must not be answered in \
-                      clear: remove the key and put a TLS proxy in front instead";
-const NO_COMMAND: &str = "running a command for the configuration is not built yet, and what it \
-                          prints may restrict access: write its output into this file instead";
+/// The names of a table's keys.
+pub(super) fn of_table(table: &str) -> Vec<&'static str> {
+    let split = |key: &&'static str| key.rsplit_once('.').unwrap_or(("", key));
+    names().filter_map(|key| (split(&key).0 == table).then_some(split(&key).1)).collect()
+}
+
+/// The key that somebody meant who wrote `path`: at most three letters are wrong, and less than
+/// half of its name.
+pub(super) fn nearest(path: &str) -> Option<&'static str> {
+    let far = |key: &&str| distance(path, key);
+    let nearest = names().min_by_key(far)?;
+    let name_letters = path.rsplit('.').next().map_or(0, str::len);
+    (far(&nearest) <= 3 && far(&nearest) * 2 < name_letters).then_some(nearest)
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().flat_map(|(keys, _)| keys.iter().copied())
+}
+
+/// How many letters have to be changed, put in or taken out (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (at, letter) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (below, other) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(letter != other);
+            diagonal = row[below + 1];
+            row[below + 1] = changed.min(diagonal + 1).min(row[below] + 1);
+        }
+    }
+    row[b.len()]
+}
 
 /// Tables of which every key is known: experiments of 18.9 with many keys.
-const KNOWN_TABLES: &[&str] = &["raft", "offloading", "concurrency.unauthenticated"];
+const KNOWN_TABLES: &[&str] = &["raft", "offloading"];
 
 const TABLE: &[(&[&str], Standing)] = &[
     (
         &[
+            "config_command",
             "socket_path",
             "listen_addr",
             "auth.token",
             "auth.transitioning",
+            "auth.insecure",
+            "auth.tokens.name",
+            "auth.tokens.token",
+            "auth.tokens.token_file",
+            "tls_listen_addr",
+            "tls.min_version",
             "timeout.upload_pack_negotiation",
             "timeout.upload_archive_negotiation",
             "runtime_dir",
             "prometheus_listen_addr",
+            "prometheus.grpc_latency_buckets",
             "graceful_restart_timeout",
             "storage.name",
             "storage.path",
@@ -61,6 +94,13 @@ const TABLE: &[(&[&str], Standing)] = &[
             "runtime.reactors",
             "runtime.workers",
             "runtime.children",
+            "runtime.children_memory_bytes",
+            "adaptive_limiting.cpu_throttled_threshold",
+            "adaptive_limiting.memory_threshold",
+            "adaptive_limiting.cpu_pressure_threshold",
+            "adaptive_limiting.memory_pressure_threshold",
+            "adaptive_limiting.io_pressure_threshold",
+            "adaptive_limiting.queue_time_threshold",
             "runtime.connections",
             "pack_objects_cache.enabled",
             "pack_objects_cache.dir",
@@ -88,11 +128,12 @@ const TABLE: &[(&[&str], Standing)] = &[
             "tls.certificate_path",
             "tls.key_path",
             "tls.key",
+            "upstream.address",
+            "upstream.token",
+            "upstream.token_file",
         ],
         Standing::Used,
     ),
-    (&["tls_listen_addr", "tls.min_version"], Standing::Refused(NO_TLS)),
-    (&["config_command"], Standing::Refused(NO_COMMAND)),
     (&["bin_dir"], Standing::Known),
     (
         &[
@@ -111,7 +152,6 @@ const TABLE: &[(&[&str], Standing)] = &[
             "logging.sentry_dsn",
             "logging.sentry_environment",
             "prometheus.scrape_timeout",
-            "prometheus.grpc_latency_buckets",
         ],
         Standing::Known,
     ),
@@ -121,28 +161,50 @@ const TABLE: &[(&[&str], Standing)] = &[
             "concurrency.max_per_repo",
             "concurrency.max_concurrency",
             "concurrency.max_queue_size",
+            "concurrency.max_queue_length",
             "concurrency.max_queue_wait",
             "concurrency.adaptive",
             "concurrency.initial_limit",
             "concurrency.max_limit",
             "concurrency.min_limit",
-            "adaptive_limiting.cpu_throttled_threshold",
-            "adaptive_limiting.memory_threshold",
+            "concurrency.unauthenticated.max_per_repo",
+            "concurrency.unauthenticated.max_concurrency",
+            "concurrency.unauthenticated.max_queue_size",
+            "concurrency.unauthenticated.max_queue_length",
+            "concurrency.unauthenticated.max_queue_wait",
+            "concurrency.unauthenticated.adaptive",
+            "concurrency.unauthenticated.initial_limit",
+            "concurrency.unauthenticated.max_limit",
+            "concurrency.unauthenticated.min_limit",
             "rate_limiting.rpc",
             "rate_limiting.interval",
             "rate_limiting.burst",
-        ],
-        Standing::Known,
-    ),
-    (
-        &[
+            "pack_objects_limiting.max_per_repo",
+            "pack_objects_limiting.max_concurrency",
+            "pack_objects_limiting.max_queue_size",
+            "pack_objects_limiting.max_queue_length",
+            "pack_objects_limiting.max_queue_wait",
             "pack_objects_limiting.adaptive",
             "pack_objects_limiting.initial_limit",
             "pack_objects_limiting.max_limit",
             "pack_objects_limiting.min_limit",
-            "pack_objects_limiting.max_concurrency",
-            "pack_objects_limiting.max_queue_length",
-            "pack_objects_limiting.max_queue_wait",
+            "pack_objects_limiting.unauthenticated.max_per_repo",
+            "pack_objects_limiting.unauthenticated.max_concurrency",
+            "pack_objects_limiting.unauthenticated.max_queue_size",
+            "pack_objects_limiting.unauthenticated.max_queue_length",
+            "pack_objects_limiting.unauthenticated.max_queue_wait",
+            "pack_objects_limiting.unauthenticated.adaptive",
+            "pack_objects_limiting.unauthenticated.initial_limit",
+            "pack_objects_limiting.unauthenticated.max_limit",
+            "pack_objects_limiting.unauthenticated.min_limit",
+            "pack_building.max_concurrency",
+            "pack_building.max_queue_size",
+            "pack_building.max_queue_wait",
+        ],
+        Standing::Used,
+    ),
+    (
+        &[
             "archive_cache.enabled",
             "archive_cache.dir",
             "archive_cache.max_age",
@@ -180,7 +242,7 @@ const TABLE: &[(&[&str], Standing)] = &[
             "cgroups.repositories.cpu_shares",
             "cgroups.repositories.cpu_quota_us",
         ],
-        Standing::Known,
+        Standing::Used,
     ),
     (
         &[

@@ -3,6 +3,8 @@
 use super::*;
 use crate::gitlab::Secret as GitlabSecret;
 use crate::hooks::WithoutGitlab;
+use crate::reactor::children::Budget;
+use crate::reactor::ring::IoUring;
 use std::fs;
 
 struct Dir {
@@ -50,6 +52,7 @@ fn everything_set_arrives() {
         socket_path = '/run/gitaly.socket'
         listen_addr = 'localhost:8075'
         prometheus_listen_addr = ':9236'
+        prometheus.grpc_latency_buckets = [0.5, 1, 2.5]
         graceful_restart_timeout = '1m30s'
         [auth]
         token = 'secret'
@@ -79,23 +82,22 @@ fn everything_set_arrives() {
         reactors = 1
         workers = 0x10
         children = 7
+        children_memory_bytes = 0x4000_0000
         connections = 9
         io_uring = 'off'
         fsync = false";
     let config = dir().parse(text).unwrap();
-    assert!(config.runtime_dir.unwrap().ends_with("two"));
     assert_eq!(config.prometheus_listen_addr.unwrap().to_string(), "0.0.0.0:9236");
     assert_eq!(config.grace, Duration::from_secs(90));
-    let git = GitConfig {
-        bin_path: Some("/bin/sh".into()),
-        config: vec![("uploadpack.hideRefs".into(), "refs/secret".into())],
-    };
+    let hidden = ("uploadpack.hideRefs".into(), "refs/secret".into());
+    let git = GitConfig { bin_path: Some("/bin/sh".into()), config: vec![hidden] };
     assert_eq!(config.git, git);
+    assert!(config.runtime_dir.unwrap().ends_with("two"));
     assert_eq!(config.log, LogConfig { format: Format::Json, level: LevelFilter::WARN });
     let gitaly = config.gitaly;
     assert_eq!(gitaly.socket_path.unwrap(), Path::new("/run/gitaly.socket"));
     assert!(gitaly.listen_addr.unwrap().ip().is_loopback());
-    assert!(gitaly.auth.secret.is_some() && gitaly.auth.transitioning);
+    assert!(gitaly.auth.tokens.len() == 1 && gitaly.auth.transitioning);
     assert_eq!(gitaly.timeouts.upload_pack_negotiation, Duration::from_secs(90));
     assert_eq!(gitaly.timeouts.upload_archive_negotiation, Duration::from_secs(60));
     let gateway = config.gateway.unwrap();
@@ -104,12 +106,13 @@ fn everything_set_arrives() {
     let runtime = RuntimeConfig {
         reactors: 1,
         workers: 16,
-        children_max: 7,
+        children: Budget { children_max: 7, memory_bytes_max: 1 << 30 },
         connections_max: 9,
         io_uring: IoUring::Off,
         is_durable: false,
     };
     assert_eq!(config.runtime, runtime);
+    assert_eq!(config.latency_buckets, [0.5, 1.0, 2.5]);
     assert_eq!((config.unused_keys, config.unknown_keys), (vec!["logging.dir".into()], vec![]));
 }
 
@@ -126,17 +129,18 @@ fn keys_of_gitaly_are_known_and_others_are_named() {
         max_per_repo = 1
         [[concurrency]]
         rpc = 'b'
+        [adaptive_limiting]
+        memory_threshold = 0.8
         [raft]
         enabled = false
-        [cgroups.repositories]
-        count = 3
+        [backup]
+        layout = 'pointer'
         [git]
         confg = []
         [nobody.knows]
         this = { at = 'all' }";
     let config = dir().parse(text).unwrap();
-    let unused = ["concurrency.rpc", "concurrency.max_per_repo", "raft.enabled"];
-    let unused = [&unused[..], &["cgroups.repositories.count"]].concat();
+    let unused = ["raft.enabled", "backup.layout"];
     assert_eq!(config.unused_keys, unused);
     assert_eq!(config.unknown_keys, ["typo", "git.confg", "nobody.knows.this.at"]);
 }
@@ -158,9 +162,6 @@ fn what_would_weaken_security_stops_the_start() {
         let error = dir().parse(text).map(drop).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
-    check("tls_listen_addr = ':1'", "c.toml:1: tls_listen_addr: TLS is not built yet");
-    check("[tls]\nmin_version = 'TLS 1.3'", "c.toml:2: tls.min_version: TLS is not built yet");
-    check("config_command = '/x'", "c.toml:1: config_command: running a command");
     check("[gateway]\nlisten_addr = ':80'", "c.toml:2: gateway.listen_addr: 0.0.0.0:80 is open to");
     let open = "[gateway]\nlisten_addr = '0.0.0.0:80'\ninsecure = false";
     check(open, "c.toml:2: gateway.listen_addr: 0.0.0.0:80 is open to the network");
@@ -171,6 +172,15 @@ fn wrong_values_name_file_line_key_and_what_is_allowed() {
     let dir = dir();
     let check = |text, expected| dir.check(text, expected);
     check("a = 1\na = 2", "c.toml:2: duplicate key");
+    check(
+        "[prometheus]\ngrpc_latency_buckets = [1, 1]",
+        "c.toml:2: prometheus.grpc_latency_buckets: [1.0, 1.0] cannot be used, allowed: at most 50 \
+         ascending numbers",
+    );
+    check(
+        "[prometheus]\ngrpc_latency_buckets = ['1']",
+        "c.toml:2: prometheus.grpc_latency_buckets: is of type array, allowed: an array of numbers",
+    );
     check(
         "\ngraceful_restart_timeout = '1x'",
         "c.toml:2: graceful_restart_timeout: '1x' is no duration, allowed: numbers with a unit \

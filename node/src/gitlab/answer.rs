@@ -280,3 +280,43 @@ impl Fields {
         ApiError::Decode { endpoint: self.endpoint, reason }
     }
 }
+
+#[cfg(test)]
+mod mutated {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn only_a_plain_yes_is_a_yes() {
+        let examples = [
+            r#"{"status":true,"message":"","gl_repository":"project-1"}"#,
+            r#"{"status":false,"message":"no"}"#,
+            r#"{"reference_counter_increased":true}"#,
+            r#"{"reference_counter_decreased":true,"messages":[{"message":"m","type":"alert"}]}"#,
+            r#"{"gitlab_version":"16.7","gitlab_rev":"a","api_version":"v4","redis":true}"#,
+        ];
+        crate::mutations::each(&examples.map(Vec::from), |input| {
+            let judge = || {
+                Answer::judge(Raw {
+                    status: StatusCode::OK,
+                    content_type: Some("application/json".to_owned()),
+                    body: Ok(Bytes::copy_from_slice(input)),
+                })
+            };
+            if let Ok(Ok(allowed)) = judge().map(Answer::allowed) {
+                // What follows the first value is not read, as in Go.
+                let mut values = serde_json::Deserializer::from_slice(input).into_iter::<Value>();
+                let says = values.next().unwrap().unwrap();
+                // Go does not tell case apart in names.
+                let is_yes = |(name, value): (&String, &Value)| {
+                    name.eq_ignore_ascii_case("status") && *value == Value::Bool(true)
+                };
+                let yes = says.as_object().is_some_and(|says| says.iter().any(is_yes));
+                assert!(!allowed.status || yes, "{says}");
+            }
+            drop(judge().map(Answer::pre_receive));
+            drop(judge().map(Answer::post_receive));
+            drop(judge().map(Answer::check));
+        });
+    }
+}

@@ -322,6 +322,9 @@ impl ArchiveError {
 }
 
 #[cfg(test)]
+mod mutated;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;

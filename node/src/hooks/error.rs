@@ -89,10 +89,4 @@ impl HookError {
             (_, HookName::PreReceive | HookName::PostReceive) => Some(self.to_string()),
         }
     }
-
-    /// The exit code of the custom hook that refused; -1 where a signal ended it, as in Gitaly.
-    pub fn exit_code(&self) -> Option<i32> {
-        let Self::Failed { status, .. } = self else { return None };
-        Some(status.code().unwrap_or(-1))
-    }
 }

@@ -9,7 +9,9 @@
 
 use super::environment::Variables;
 use super::{HookError, HookName};
-use crate::reactor::children::{Account, Child, ChildCommand, Children, CommandName, Exit, Output};
+use crate::reactor::children::{
+    Account, Child, ChildCommand, Children, CommandName, Exit, Need, Output,
+};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -83,6 +85,7 @@ impl Runner {
             // As Gitaly's metrics name them.
             name: CommandName { cmd: "gitaly-hooks", subcmd: name.as_str() },
             account,
+            need: Need::hook(),
             program: program.clone(),
             args,
             env,

@@ -3,13 +3,19 @@
 //! Always true: text is bounded, whoever reads it late has lost the oldest of it.
 //! Never here: how text reaches a client.
 
+use super::costs::Cost;
+use super::snapshot::Making;
+use crate::limits::{Crowd, Refusal};
 use crate::reactor::children::SpawnError;
 use crate::reactor::workers::WorkerError;
 use gitring_streamcache::Key;
 use std::collections::HashMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// Text that is kept: a screenful. git rewrites its progress line all the time.
@@ -30,6 +36,9 @@ pub enum BuildError {
     /// No worker could find out what belongs into it.
     #[error(transparent)]
     Workers(#[from] WorkerError),
+    /// It was not its turn, and will not be.
+    #[error(transparent)]
+    Limited(Refusal),
     /// It could not be told what to build.
     #[error("prepare the pack: {0}")]
     Prepare(String),
@@ -38,9 +47,22 @@ pub enum BuildError {
 /// A pack that is being built.
 #[derive(Debug)]
 pub struct Building {
+    /// All who wait for it to be begun.
+    pub crowd: Arc<Crowd>,
     said: watch::Sender<Said>,
     error: OnceLock<Arc<BuildError>>,
-    begun: OnceLock<()>,
+    begun: OnceLock<Begun>,
+    builder: OnceLock<&'static str>,
+    cost: OnceLock<Cost>,
+    readers: AtomicUsize,
+    bytes: AtomicU64,
+}
+
+/// When the first client asked, and of which repository.
+#[derive(Debug)]
+struct Begun {
+    at: Instant,
+    repository: PathBuf,
 }
 
 /// What the builder has said.
@@ -93,7 +115,16 @@ impl BuildError {
 impl Default for Building {
     fn default() -> Self {
         let (said, _) = watch::channel(Said::default());
-        Self { said, error: OnceLock::new(), begun: OnceLock::new() }
+        Self {
+            crowd: Arc::default(),
+            said,
+            error: OnceLock::new(),
+            begun: OnceLock::new(),
+            builder: OnceLock::new(),
+            cost: OnceLock::new(),
+            readers: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+        }
     }
 }
 
@@ -132,8 +163,46 @@ impl Building {
         self.error.get().cloned()
     }
 
+    /// Who makes it, in the words of metrics.
+    pub fn built_by(&self, builder: &'static str) {
+        let _ = self.builder.set(builder);
+    }
+
+    /// What it cost, once it is whole.
+    pub(super) fn cost(&self) -> Option<Cost> {
+        self.cost.get().copied()
+    }
+
+    pub(super) fn finished(&self, cost: Cost) {
+        let _ = self.cost.set(cost);
+    }
+
     pub(super) fn failed(&self, error: Arc<BuildError>) {
         let _ = self.error.set(error);
+    }
+
+    pub(super) fn wrote(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn joined(&self) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn left(&self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn making(&self, key: Key) -> Option<Making> {
+        let begun = self.begun.get()?;
+        Some(Making {
+            key,
+            repository: begun.repository.clone(),
+            builder: self.builder.get().copied(),
+            readers: self.readers.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            age: begun.at.elapsed(),
+        })
     }
 }
 
@@ -183,11 +252,12 @@ impl Listener {
 impl Buildings {
     /// A new one under `key`, for as long as the site is held; that of those who joined before it
     /// had begun, where there are some.
-    pub(super) fn begin(&self, key: Key) -> (Arc<Building>, Site) {
+    pub(super) fn begin(&self, key: Key, repository: &Path) -> (Arc<Building>, Site) {
         let mut sites = self.lock();
         let early = sites.get(&key).and_then(Weak::upgrade).filter(|site| !site.has_begun());
         let building = early.unwrap_or_default();
-        let _ = building.begun.set(());
+        let begun = Begun { at: Instant::now(), repository: repository.to_owned() };
+        let _ = building.begun.set(begun);
         sites.insert(key, Arc::downgrade(&building));
         drop(sites);
         let site = Site { buildings: self.clone(), key, building: Arc::clone(&building) };
@@ -206,6 +276,12 @@ impl Buildings {
         let building = Arc::<Building>::default();
         sites.insert(*key, Arc::downgrade(&building));
         building
+    }
+
+    /// Those that have begun, in no order.
+    pub(super) fn list(&self) -> Vec<Making> {
+        let making = |(key, site): (&Key, &Weak<Building>)| site.upgrade()?.making(*key);
+        self.lock().iter().filter_map(making).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Weak<Building>>> {
@@ -260,14 +336,14 @@ mod tests {
     #[test]
     fn a_site_gives_up_its_own_place_only() {
         let (buildings, key) = (Buildings::default(), Key::new([7; 32]));
-        let (_, first) = buildings.begin(key);
-        let (second, site) = buildings.begin(key);
+        let (_, first) = buildings.begin(key, Path::new("a.git"));
+        let (second, site) = buildings.begin(key, Path::new("a.git"));
         drop(first);
         assert!(Arc::ptr_eq(&buildings.find(&key), &second));
         drop(site);
         assert!(buildings.lock().is_empty());
         let early = buildings.find(&key);
-        let (late, _site) = buildings.begin(key);
+        let (late, _site) = buildings.begin(key, Path::new("a.git"));
         assert!(Arc::ptr_eq(&early, &late), "who joined too early hears it, too");
     }
 }

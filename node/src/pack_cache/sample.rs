@@ -5,7 +5,7 @@
 //! Never here: metrics; what is told of every key.
 
 use super::Role;
-use super::metrics::{cause, name, reason};
+use super::metrics::{cause, reason};
 use gitring_streamcache::{Event, Key, Lookup};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Sample {
             Event::Looked { key: None, .. } => {}
             Event::Looked { key: Some(key), lookup, bytes, age } => {
                 let age = (*lookup != Lookup::Lead).then_some(*age);
-                self.tell(key, name((*lookup).into()), &Line { bytes: *bytes, age, ..nothing });
+                self.tell(key, Role::from(*lookup).name(), &Line { bytes: *bytes, age, ..nothing });
             }
             Event::Finished { key, bytes, kept } => {
                 let (bytes, kept) = (Some(*bytes), Some(*kept));
@@ -66,7 +66,7 @@ impl Sample {
 
     /// Somebody has read so much of a pack.
     pub(super) fn served(&self, key: &Key, bytes: u64, role: Role) {
-        let (bytes, role) = (Some(bytes), Some(name(role)));
+        let (bytes, role) = (Some(bytes), Some(role.name()));
         self.tell(key, "served", &Line { bytes, role, ..Line::default() });
     }
 

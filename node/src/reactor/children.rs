@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   spawn: permit ──► spawning thread ──► pipes to the caller
-//!                           └──► reaper: pidfd readable ──► kill group, wait4 ──► permit back
+//!          (budget)         └──► reaper: pidfd readable ──► kill group, wait4 ──► permit back
 //! ```
 //!
 //! Always true:
-//! - at most `children_max` children exist, zombies included; at most `QUEUE_CALLERS_MAX` callers
-//!   wait for a permit, each for at most `WAIT_MAX`;
+//! - at most `children_max` children exist, zombies included, and what they are expected to take
+//!   is within the budget of memory (`budget`); whoever waits does so for at most `WAIT_MAX`;
 //! - dropping a [`Child`] kills its whole group; when a leader has ended, what is left of its
 //!   group is killed before its number can be given to another;
 //! - a permit returns after the child was reaped, never before;
@@ -16,12 +16,21 @@
 //! Never: `pre_exec`, which makes spawn fork instead of vfork: 66 ms at 2 GiB of memory.
 
 mod account;
+mod admission;
+mod budget;
 mod metrics;
+mod need;
 mod reap;
 mod spawn;
+mod standing;
 
 pub use self::account::{Account, Cost, Usage};
+pub use self::budget::{Budget, Share};
+pub use self::need::{Need, PackWork};
+pub use self::standing::Standing;
 
+use self::admission::{Admission, Permit};
+use self::budget::LANE_CALLERS_MAX;
 use self::metrics::Metrics;
 use self::reap::Group;
 use prometheus::Registry;
@@ -31,13 +40,10 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::unix::pipe;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-/// Callers that wait for a permit.
-const QUEUE_CALLERS_MAX: usize = 1024;
 /// How long a caller waits for a permit. Longer, and proxies in front have given up.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Asked for a child's stdout: fewer, larger reads. Unprivileged users may have up to
@@ -54,6 +60,8 @@ pub struct ChildCommand {
     pub name: CommandName,
     /// Who pays for it.
     pub account: Arc<Account>,
+    /// What it is expected to take.
+    pub need: Need,
     /// Absolute.
     pub program: PathBuf,
     /// Without the program's name.
@@ -86,9 +94,9 @@ pub struct CommandName {
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// Too many callers wait already.
-    #[error("all children are in use and {QUEUE_CALLERS_MAX} callers wait")]
+    #[error("all children are in use and {LANE_CALLERS_MAX} callers wait")]
     Full,
-    /// No child ended in time.
+    /// No child ended in time, or none that left enough memory.
     #[error("no child became free within {} s", WAIT_MAX.as_secs())]
     Timeout,
     /// The system refused.
@@ -141,16 +149,14 @@ struct Life {
 struct Order {
     command: ChildCommand,
     output: Output,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
     reply: oneshot::Sender<io::Result<Started>>,
 }
 
 /// Starts children, from any reactor.
 #[derive(Debug, Clone)]
 pub struct Children {
-    permits: Arc<Semaphore>,
-    children_max: usize,
-    waiting: Arc<AtomicUsize>,
+    admission: Admission,
     orders: std::sync::mpsc::SyncSender<Order>,
     metrics: Metrics,
 }
@@ -159,21 +165,27 @@ pub struct Children {
 
 impl Children {
     /// Starts the spawning thread and the reaper. Metrics say `git_version`.
-    pub fn start(children_max: usize, git_version: &str, registry: &Registry) -> io::Result<Self> {
-        let metrics = Metrics::register(registry, git_version);
-        let births = reap::start(children_max, metrics.clone())?;
+    pub fn start(
+        budget: Budget,
+        standing: Standing,
+        git_version: &str,
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        let metrics = Metrics::register(registry, git_version, &budget);
+        let births = reap::start(budget.children_max, metrics.clone())?;
         // Every order holds a permit, so the channel has room for each.
-        let (orders, inbox) = std::sync::mpsc::sync_channel(children_max);
+        let (orders, inbox) = std::sync::mpsc::sync_channel(budget.children_max);
         std::thread::Builder::new()
             .name("spawn".to_owned())
-            .spawn(move || spawn::run(&inbox, &births))?;
-        Ok(Self {
-            permits: Arc::new(Semaphore::new(children_max)),
-            children_max,
-            waiting: Arc::new(AtomicUsize::new(0)),
-            orders,
-            metrics,
-        })
+            .spawn(move || spawn::run(&inbox, &births, &standing))?;
+        Ok(Self { admission: Admission::new(budget, metrics.clone()), orders, metrics })
+    }
+
+    /// How long callers have waited for permits so far, and how many were served, those that did
+    /// not wait among them.
+    pub fn waits(&self) -> (Duration, u64) {
+        let waited = &self.metrics.waited;
+        (Duration::from_secs_f64(waited.get_sample_sum()), waited.get_sample_count())
     }
 
     /// Waits for a permit and starts a child. Dropping the future leaves no child behind.
@@ -189,7 +201,7 @@ impl Children {
     ) -> Result<Child, SpawnError> {
         let (name, account) = (command.name, Arc::clone(&command.account));
         let began = Instant::now();
-        let permit = self.permit().await;
+        let permit = self.admission.permit(command.need, &account).await;
         let waited = began.elapsed();
         self.metrics.waited.observe(waited.as_secs_f64());
         account.waited(waited, permit.as_ref().err());
@@ -212,51 +224,9 @@ impl Children {
         Ok(child)
     }
 
-    /// Returns once no child is left, zombies included. Nothing can be started meanwhile.
+    /// Returns once no child is left, zombies included.
     pub async fn ended(&self) {
-        let all = u32::try_from(self.children_max).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        let _ = self.permits.acquire_many(all).await;
-    }
-
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, SpawnError> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let _place = Place::take(&self.waiting, &self.metrics)?;
-        let permit =
-            tokio::time::timeout(WAIT_MAX, Arc::clone(&self.permits).acquire_owned()).await;
-        match permit {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => {
-                self.metrics.timeouts.inc();
-                Err(SpawnError::Timeout)
-            }
-        }
-    }
-}
-
-/// One of the callers that wait.
-struct Place<'a> {
-    waiting: &'a AtomicUsize,
-    metrics: &'a Metrics,
-}
-
-// === impl Place ===
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, metrics: &'a Metrics) -> Result<Self, SpawnError> {
-        let place = Self { waiting, metrics };
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        metrics.waiting.inc();
-        if before >= QUEUE_CALLERS_MAX { Err(SpawnError::Full) } else { Ok(place) }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.waiting.dec();
+        self.admission.idle().await;
     }
 }
 

@@ -151,7 +151,10 @@ impl Rings {
 }
 
 /// Has a ring read a file: sandboxes may allow the set-up and refuse the rest.
-fn probe() -> io::Result<()> {
+///
+/// # Errors
+/// The system's, where it refuses a ring or what it was asked to do.
+pub fn probe() -> io::Result<()> {
     let text = b"read by a ring";
     let file = rustix::fs::memfd_create(c"probe", rustix::fs::MemfdFlags::CLOEXEC)?;
     rustix::io::pwrite(&file, text, 0)?;

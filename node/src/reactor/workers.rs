@@ -1,7 +1,8 @@
 //! Workers: plain threads for what would block a reactor.
 //!
 //! Always true:
-//! - at most `QUEUE_JOBS_MAX` jobs wait; a further one is refused, never parked;
+//! - at most `QUEUE_JOBS_MAX` jobs wait; a further one is refused, never parked; who holds a
+//!   [`Place`] is not refused, goes first, and finds threads that do nothing else;
 //! - work whose caller has gone before it began is not done;
 //! - a panic in a job is an error of that job; the thread goes on.
 //!
@@ -12,11 +13,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Jobs that wait for a thread. At 1 ms a job and two threads, the last one waits two seconds:
 /// longer queues would only serve clients that have left.
 const QUEUE_JOBS_MAX: usize = 4096;
+
+/// Places that are held at once.
+const PLACES_MAX: usize = 4096;
+/// Between looks at whether any is held.
+const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Why work was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,16 +47,35 @@ struct Owner {
     pool: Arc<Pool>,
 }
 
+/// The right to have one thing done later, however much waits by then.
+#[derive(Debug)]
+pub struct Place {
+    owner: Arc<Owner>,
+}
+
 struct Pool {
     state: Mutex<State>,
     changed: Condvar,
+    /// For the threads that take urgent jobs alone.
+    urged: Condvar,
     queued: IntGauge,
     busy: IntGauge,
 }
 
+#[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// Of those who hold places: so there are at most as many.
+    urgent: VecDeque<Job>,
+    places: usize,
     closed: bool,
+}
+
+/// Which jobs a thread takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    All,
+    Urgent,
 }
 
 /// Something to be done.
@@ -62,7 +88,7 @@ impl Workers {
     pub fn start(threads: usize, registry: &Registry) -> io::Result<Self> {
         let queued = gauge(registry, "gitring_workers_queued", "Jobs that wait for a worker.");
         let busy = gauge(registry, "gitring_workers_busy", "Workers that work.");
-        Self::start_named("worker", threads, (queued, busy))
+        Self::start_named("worker", (threads, 0), (queued, busy))
     }
 
     /// Starts threads of their own for file operations, which wait for disks where others compute.
@@ -70,32 +96,53 @@ impl Workers {
         let help = "File operations that wait for a thread.";
         let queued = gauge(registry, "gitring_file_threads_queued", help);
         let busy = gauge(registry, "gitring_file_threads_busy", "Threads at file operations.");
-        Self::start_named("file", threads, (queued, busy))
+        Self::start_named("file", (threads, 0), (queued, busy))
     }
 
     /// Starts threads for changes that wait until they are on a disk. Not those for files, which
-    /// the pack cache waits for, nor those that compute: a sync may take 100 ms.
-    pub fn start_writers(threads: usize, registry: &Registry) -> io::Result<Self> {
+    /// the pack cache waits for, nor those that compute: a sync may take 100 ms. Beside `threads`
+    /// that do everything there are `reserved` ones for who holds a [`Place`].
+    pub fn start_writers(threads: usize, reserved: usize, registry: &Registry) -> io::Result<Self> {
         let queued = gauge(registry, "gitring_writers_queued", "Changes that wait for a thread.");
         let busy = gauge(registry, "gitring_writers_busy", "Threads that write to repositories.");
-        Self::start_named("writer", threads, (queued, busy))
+        Self::start_named("writer", (threads, reserved), (queued, busy))
     }
 
     fn start_named(
         name: &str,
-        threads: usize,
+        (threads, reserved): (usize, usize),
         (queued, busy): (IntGauge, IntGauge),
     ) -> io::Result<Self> {
-        let state = Mutex::new(State { jobs: VecDeque::new(), closed: false });
-        let pool = Arc::new(Pool { state, changed: Condvar::new(), queued, busy });
+        let state = Mutex::new(State::default());
+        let [changed, urged] = [(); 2].map(|()| Condvar::new());
+        let pool = Arc::new(Pool { state, changed, urged, queued, busy });
         let owner = Arc::new(Owner { pool: Arc::clone(&pool) });
-        for index in 0..threads {
+        for index in 0..threads + reserved {
             let pool = Arc::clone(&pool);
+            let takes = if index < threads { Takes::All } else { Takes::Urgent };
             std::thread::Builder::new()
                 .name(format!("{name}-{index}"))
-                .spawn(move || pool.work())?;
+                .spawn(move || pool.work(takes))?;
         }
         Ok(Self { owner })
+    }
+
+    /// A place for something that must not be refused later; refused now where too many are held.
+    pub fn reserve(&self) -> Result<Place, WorkerError> {
+        let mut state = self.owner.pool.lock();
+        if state.places >= PLACES_MAX {
+            return Err(WorkerError::Full);
+        }
+        state.places += 1;
+        Ok(Place { owner: Arc::clone(&self.owner) })
+    }
+
+    /// Returns once nobody holds a place and what was done in places has ended. Looks now and then:
+    /// it is for the end of a process, and must not take a thread that somebody still needs.
+    pub async fn settled(&self) {
+        while self.owner.pool.lock().places > 0 {
+            tokio::time::sleep(SETTLE_PAUSE).await;
+        }
     }
 
     /// Has `work` done by a worker; whoever wants its result must be told by the work itself.
@@ -125,12 +172,47 @@ impl Workers {
     }
 }
 
+// === impl Place ===
+
+impl Place {
+    /// Has `work` done: before all that waits without a place.
+    pub fn submit(self, work: impl FnOnce() + Send + 'static) {
+        let pool = Arc::clone(&self.owner.pool);
+        pool.urge(Box::new(move || {
+            work();
+            drop(self);
+        }));
+    }
+
+    /// As [`Workers::run`], but never for want of a place.
+    pub async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WorkerError> {
+        let (sender, receiver) = oneshot::channel();
+        self.submit(move || {
+            if !sender.is_closed() {
+                // The caller may leave while the work runs; then nobody wants the result.
+                let _ = sender.send(work());
+            }
+        });
+        receiver.await.map_err(|_| WorkerError::Panicked)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.owner.pool.lock().places -= 1;
+    }
+}
+
 // === impl Owner ===
 
 impl Drop for Owner {
     fn drop(&mut self) {
         self.pool.lock().closed = true;
         self.pool.changed.notify_all();
+        self.pool.urged.notify_all();
     }
 }
 
@@ -154,22 +236,37 @@ impl Pool {
         Ok(())
     }
 
-    fn next(&self) -> Option<Job> {
+    fn urge(&self, job: Job) {
+        let mut state = self.lock();
+        state.urgent.push_back(job);
+        self.queued.inc();
+        drop(state);
+        // Whichever is idle; the other finds nothing.
+        self.changed.notify_one();
+        self.urged.notify_one();
+    }
+
+    fn next(&self, takes: Takes) -> Option<Job> {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.jobs.pop_front() {
+            let job = state.urgent.pop_front().or_else(|| match takes {
+                Takes::All => state.jobs.pop_front(),
+                Takes::Urgent => None,
+            });
+            if let Some(job) = job {
                 self.queued.dec();
                 return Some(job);
             }
             if state.closed {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let changed = if takes == Takes::All { &self.changed } else { &self.urged };
+            state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn work(&self) {
-        while let Some(job) = self.next() {
+    fn work(&self, takes: Takes) {
+        while let Some(job) = self.next(takes) {
             self.busy.inc();
             // The job owns all it touches, so nothing half-changed is seen afterwards.
             let outcome = catch_unwind(AssertUnwindSafe(job));
@@ -245,6 +342,27 @@ mod tests {
             }
         });
         assert_eq!(done.load(Ordering::Relaxed), QUEUE_JOBS_MAX / 2);
+    }
+
+    /// Goal: who holds a place is neither refused nor kept waiting, whatever else waits.
+    /// Method: every thread held by a channel, the queue filled behind it.
+    #[test]
+    fn a_place_is_good_when_everything_else_is_full() {
+        let workers = Workers::start_writers(1, 1, &Registry::new()).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        let place = workers.reserve().unwrap();
+        workers.submit(move || held.recv().unwrap()).unwrap();
+        while workers.submit(|| ()).is_ok() {}
+        runtime().block_on(async {
+            assert_eq!(workers.run(|| ()).await, Err(WorkerError::Full));
+            assert_eq!(place.run(|| 3).await, Ok(3));
+        });
+        release.send(()).unwrap();
+        runtime().block_on(workers.settled());
+        let places: Vec<Place> = std::iter::from_fn(|| workers.reserve().ok()).collect();
+        assert_eq!(places.len(), PLACES_MAX);
+        drop(places);
+        assert!(workers.reserve().is_ok());
     }
 
     async fn poll_once<F: Future + Unpin>(future: &mut F) {

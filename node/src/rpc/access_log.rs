@@ -4,8 +4,10 @@
 
 use super::wire::{PackServed, Version};
 use crate::reactor::children::{Account, Cost};
+use crate::spending::Charge;
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
+use gitring_daemon::otlp::{Attribute, Work};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -40,6 +42,8 @@ pub struct Record {
     pub pack: Option<PackServed>,
     /// What went wrong.
     pub error: Option<String>,
+    /// What went wrong is the server's fault.
+    pub failed: bool,
     /// Whether the answer was given whole.
     pub complete: bool,
     /// When the request came.
@@ -80,36 +84,39 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-// === impl Record ===
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        if !self.complete && self.error.is_none() {
-            self.error = Some("the connection ended before the answer".to_owned());
-        }
-        let elapsed = self.began.elapsed();
-        let cost = self.account.as_deref().and_then(cost);
-        let (of, pack) = (cost.as_ref(), self.pack.as_ref());
+/// The line on a request that has ended.
+macro_rules! line {
+    ($level:expr, $record:expr) => {{
+        let record: &Record = $record;
+        let elapsed = record.began.elapsed();
+        let cost = record.account.as_deref().and_then(cost);
+        let (of, pack) = (cost.as_ref(), record.pack.as_ref());
         let usage = of.filter(|cost| cost.started > 0).map(|cost| &cost.usage);
-        let message = if self.complete { "finished http request" } else { "broken http request" };
-        tracing::info!(
+        let message = if record.complete { "finished http request" } else { "broken http request" };
+        tracing::event!(
+            $level,
             system = "http",
             span.kind = "server",
-            correlation_id = self.correlation_id.as_str(),
-            remote_ip = self.peer.ip().map(|ip| ip.to_string()),
-            http.method = self.method.as_str(),
-            http.operation = self.operation,
-            http.status = u64::from(self.status),
-            http.start_time = &*log::timestamp(self.began_at),
+            correlation_id = record.correlation_id.as_str(),
+            remote_ip = record.peer.ip().map(|ip| ip.to_string()),
+            http.method = record.method.as_str(),
+            http.operation = record.operation,
+            http.status = u64::from(record.status),
+            http.start_time = &*log::timestamp(record.began_at),
             http.time_ms = millis(elapsed),
-            grpc.request.repoStorage = self.storage.as_str(),
-            grpc.request.repoPath = self.path.as_deref(),
-            git_protocol = self.version.map(|version| format!("v{}", version.number())),
-            response_bytes = self.response_bytes,
+            grpc.request.repoStorage = record.storage.as_str(),
+            grpc.request.repoPath = record.path.as_deref(),
+            git_protocol = record.version.map(|version| format!("v{}", version.number())),
+            response_bytes = record.response_bytes,
             pack_objects_cache.key = pack.and_then(|pack| pack.key).map(|key| key.to_string()),
             pack_objects_cache.hit = pack.map(PackServed::is_hit),
             pack_objects_cache.served_bytes = pack.map(|pack| pack.bytes),
             pack_objects_cache.generated_bytes = pack.and_then(PackServed::generated_bytes),
+            pack_objects_cache.role = pack.map(PackServed::role),
+            pack_objects_cache.builder = pack.and_then(PackServed::builder),
+            pack_objects_cache.build_cpu_ms = pack.and_then(PackServed::build_cpu).map(millis),
+            pack_objects_cache.saved_cpu_ms = pack.and_then(PackServed::saved_cpu).map(millis),
+            pack_objects_cache.wait_ms = pack.map(|pack| millis(pack.waited)),
             command.count = usage.and(of).map(|cost| u64::from(cost.started)),
             command.cpu_time_ms = usage.map(|usage| whole_millis(usage.user + usage.system)),
             command.user_time_ms = usage.map(|usage| whole_millis(usage.user)),
@@ -122,9 +129,56 @@ impl Drop for Record {
             command.majflt = usage.map(|usage| usage.major_faults),
             command.spawn_token_wait_ms = of.map(|cost| whole_millis(cost.waited)),
             command.spawn_token_fork_ms = of.map(|cost| whole_millis(cost.forking)),
+            command.cgroup_path = record.account.as_ref().and_then(|account| account.cgroup()),
             command.spawn_token_error = of.and_then(|cost| cost.refused),
-            error = self.error.as_deref(),
+            error = record.error.as_deref(),
             "{message}"
         );
+    }};
+}
+
+// === impl Record ===
+
+impl Record {
+    /// Ends the request's span, if it is traced: names of OpenTelemetry's conventions for HTTP.
+    pub(crate) fn end_trace(&self) {
+        let account = self.account.as_deref();
+        let Some((account, trace)) = account.and_then(|of| Some((of, of.trace()?))) else { return };
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let mut attributes = vec![
+            ("http.request.method", text(&self.method)),
+            ("http.response.status_code", Attribute::Number(self.status.into())),
+            ("correlation_id", text(account.correlation_id())),
+            ("gitaly.repository.storage", text(&self.storage)),
+        ];
+        attributes.extend(self.path.iter().map(|path| ("gitaly.repository.path", text(path))));
+        attributes.extend(self.pack.iter().flat_map(PackServed::attributes));
+        trace.call_ended(Work {
+            name: format!("http/{}", self.operation).into(),
+            began: self.began_at,
+            took: self.began.elapsed(),
+            attributes,
+            error: self.error.clone(),
+        });
+    }
+
+    /// What the request cost its repository, if one was found.
+    pub(crate) fn charge(&self) -> Option<Charge<'_>> {
+        let (path, account) = (self.path.as_deref()?, self.account.as_deref()?);
+        let usage = account.cost().usage;
+        let (storage, bytes) = (self.storage.as_str(), self.response_bytes);
+        Some(Charge { storage, path, children: usage.user + usage.system, bytes })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.complete && self.error.is_none() {
+            self.error = Some("the connection ended before the answer".to_owned());
+        }
+        match self.failed {
+            false => line!(tracing::Level::INFO, self),
+            true => line!(tracing::Level::WARN, self),
+        }
     }
 }

@@ -1,10 +1,16 @@
 //! Git's configuration under everything else: what Gitaly 16.7 sets for `git upload-pack` and
-//! `git receive-pack`.
+//! `git receive-pack`, and Gitaly 16.11 for syncs and locks.
 //!
 //! A repository's own configuration wins over it, `[[git.config]]` wins over both.
 
 /// Keys and values; a key that stands here twice has two values.
 const TABLE: &[(&str, &str)] = &[
+    // What git children write is on a disk before they say so, as what we write.
+    ("core.fsync", "objects,derived-metadata,reference"),
+    ("core.fsyncMethod", "fsync"),
+    // Locks are held while other nodes vote, so they are waited for longer than git waits.
+    ("core.packedRefsTimeout", "10000"),
+    ("core.filesRefLockTimeout", "1000"),
     ("gc.auto", "0"),
     ("maintenance.auto", "0"),
     ("core.autocrlf", "input"),

@@ -13,7 +13,7 @@
 use super::Services;
 use super::feed::feed;
 use super::wire::{Call, FetchError, Input, Operation, Output, Summary};
-use crate::reactor::children::{Child, ChildCommand, CommandName};
+use crate::reactor::children::{Child, ChildCommand, CommandName, Need};
 use bytes::{Bytes, BytesMut};
 use std::ffi::OsString;
 use std::io;
@@ -158,6 +158,7 @@ fn command(services: &Services, call: &Call) -> ChildCommand {
     ChildCommand {
         name: CommandName { cmd: "git", subcmd: "upload-pack" },
         account: Arc::clone(&call.account),
+        need: Need::server(),
         program: services.git.program.clone(),
         args,
         env: services.git.environment(call),

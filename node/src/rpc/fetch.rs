@@ -17,6 +17,7 @@ mod builder;
 mod flow;
 mod framing;
 mod pack;
+mod waiting;
 
 pub use buffers::Buffers;
 pub(crate) use pack::ABORTED;
@@ -124,7 +125,10 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
                 if let Some(trace) = &self.services.trace {
                     trace.sent(&step.send);
                 }
-                self.send(std::mem::take(&mut step.send)).await?;
+                // What goes before a pack goes once it is known that there will be one.
+                if !matches!(step.next, Next::ServePack(..)) {
+                    self.send(std::mem::take(&mut step.send)).await?;
+                }
             }
             step = match step.next {
                 Next::Read => match self.packets.next().await? {
@@ -141,7 +145,7 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
                     machine.on(Event::Answer(Box::new(answer)))
                 }
                 Next::ServePack(request, delivery) => {
-                    pack::serve(&mut self, request, delivery).await?;
+                    pack::serve(&mut self, request, delivery, step.send).await?;
                     machine.on(Event::Served)
                 }
                 Next::Fallback { reason, request } => {

@@ -24,22 +24,27 @@ pub mod gate;
 mod judging;
 mod landings;
 mod line;
+mod not_landed;
 mod objects;
 mod receive;
 mod refs;
+mod share;
+mod uncertain;
 mod upkeep;
 mod voice;
 
 pub use self::landings::Landings;
+pub use self::share::{CommandMemory, OutOfMemory};
 
 use self::gate::Gate;
 use self::line::Shore;
+use self::share::Share;
 use super::Services;
 use super::fallback::{self, Relayed};
-use super::packets::{PacketError, Packets};
+use super::packets::{Framed, PacketError, Packets};
 use super::votes::Ballot;
 use super::wire::{FetchError, Gone, Input, Output, Summary};
-use crate::reactor::children::{Account, ChildCommand, CommandName, SpawnError};
+use crate::reactor::children::{Account, ChildCommand, CommandName, Need, SpawnError};
 use crate::reactor::workers::WorkerError;
 use bstr::BString;
 use bytes::Bytes;
@@ -49,7 +54,7 @@ use gitring_git::receive_pack::{
     Settings, Version,
 };
 use gitring_git::refs::Namespace;
-use gitring_git::repository::{Repository, Snapshot};
+use gitring_git::repository::{Repository, RepositoryError, Snapshot};
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitStatus;
@@ -120,6 +125,12 @@ pub enum PushError {
     /// git's pipes failed.
     #[error("talk to git")]
     Pipe(#[source] io::Error),
+    /// Other pushes have all the memory that there is for commands.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
+    /// The repository could not be looked at again.
+    #[error("look at the repository")]
+    Look(#[from] RepositoryError),
     /// The file system failed.
     #[error("keep what was pushed")]
     Quarantine(#[from] QuarantineError),
@@ -133,6 +144,11 @@ pub enum PushError {
     },
 }
 
+/// From the advertisement to the first command of a client that is connected all the time.
+const FIRST_COMMAND_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// Between two commands.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
 /// What one push works with.
 struct Conversation<'a, I, O> {
     services: &'a Rc<Services>,
@@ -141,6 +157,8 @@ struct Conversation<'a, I, O> {
     output: &'a mut O,
     settings: Settings,
     summary: Summary,
+    /// What the commands take; goes with the push when it lands.
+    share: Share,
     /// While the push lands.
     shore: Option<Shore>,
 }
@@ -183,6 +201,7 @@ pub async fn serve<I: Input, O: Output>(
         output,
         settings,
         summary: Summary::default(),
+        share: services.command_memory.share(),
         shore: None,
     };
     conversation.hold(machine, desk).await
@@ -215,8 +234,12 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
                 self.send(std::mem::take(&mut step.send)).await?;
             }
             step = match step.next {
-                Next::Read => match self.packets.next().await? {
-                    Some(packet) => machine.on(Event::Packet(packet.packet())),
+                Next::Read => match self.read(machine.has_begun()).await? {
+                    Some(packet) => {
+                        let step = machine.on(Event::Packet(packet.packet()));
+                        self.share.cover(machine.request_bytes())?;
+                        step
+                    }
                     None => machine.on(Event::End),
                 },
                 Next::Ask(question) => {
@@ -239,6 +262,19 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
                 }
                 Next::Fail(failure) => return Err(failure.into()),
             };
+        }
+    }
+
+    /// The next packet. Before the first one the client's own hook may run (pre-push in
+    /// githooks(5)), and its user may be asked for a password.
+    async fn read(&mut self, has_begun: bool) -> Result<Option<Framed>, PushError> {
+        let most = if has_begun { SILENCE_MAX } else { FIRST_COMMAND_WAIT_MAX };
+        match tokio::time::timeout(most, self.packets.next()).await {
+            Ok(packet) => Ok(packet?),
+            Err(_) => {
+                let text = format!("the client has said nothing for {} s", most.as_secs());
+                Err(PushError::Input(io::Error::new(io::ErrorKind::TimedOut, text)))
+            }
         }
     }
 
@@ -307,6 +343,7 @@ fn fallback_command(services: &Services, call: &Call) -> ChildCommand {
     ChildCommand {
         name: CommandName { cmd: "git", subcmd: "receive-pack" },
         account: Arc::clone(&call.account),
+        need: Need::server(),
         program: services.git.program.clone(),
         args,
         env,
@@ -328,6 +365,7 @@ fn of_relay(error: FetchError) -> PushError {
         | FetchError::Build(_)
         | FetchError::Stream(_)
         | FetchError::Cache(_)
+        | FetchError::Limited(_)
         | FetchError::Child { .. }) => PushError::Pipe(io::Error::other(other.to_string())),
     }
 }

@@ -14,13 +14,16 @@ use super::git::{CHILD_MARK, Git, Surroundings};
 use super::trace::Trace;
 use super::{FetchMetrics, Services, push};
 use crate::hooks::{Hooks, HooksConfig, WithoutGitlab};
+use crate::limits::{Limits, LimitsConfig};
 use crate::pack_cache::disk::CacheDisk;
 use crate::pack_cache::{Packs, SharedPacks};
-use crate::reactor::children::Children;
+use crate::reactor::children::{Budget, Children, Standing};
 use crate::reactor::ring::Rings;
 use crate::reactor::workers::Workers;
+use crate::spending::Spending;
 use crate::storage::Writing;
 use gitring_daemon::log;
+use gitring_daemon::otlp::Tracer;
 use gitring_git::refs::Namespace;
 use gitring_git::repository::{Environment, Repository, RepositoryError, Snapshot};
 use gitring_git::upload_pack::Version;
@@ -38,10 +41,14 @@ use tokio::signal::unix::{SignalKind, signal};
 /// git's status for what it calls fatal.
 const FATAL: u8 = 128;
 
-/// Children of one call: one moves packs, one serves what we do not.
-const CHILDREN_MAX: usize = 2;
+/// Children of one call: one moves packs, one serves what we do not; and room for questions.
+/// Whoever runs this program decides what it may take.
+const CHILDREN: Budget = Budget { children_max: 4, memory_bytes_max: u64::MAX };
 
-/// One, so that what is to be removed is gone once something later is done.
+/// At the end of a process; what is left then is swept by the next one.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// Beside those that bring things to their end.
 const WRITERS: usize = 1;
 
 /// What a call may use, with its way to the packs.
@@ -87,8 +94,8 @@ fn services() -> Result<MakeServices, String> {
     let variable = |name: &str| std::env::var_os(name);
     let registry = Registry::new();
     let workers = Workers::start(1, &registry);
-    let children =
-        Children::start(CHILDREN_MAX, "", &registry).map_err(|error| error.to_string())?;
+    let children = Children::start(CHILDREN, Standing::same(), "", &registry);
+    let children = children.map_err(|error| error.to_string())?;
     let workers = workers.map_err(|error| error.to_string())?;
     let writing = Writing::start(WRITERS, &registry, true).map_err(|error| error.to_string())?;
     let git = Arc::new(Git { program: git_program()?, surroundings: inherited() });
@@ -101,11 +108,15 @@ fn services() -> Result<MakeServices, String> {
         children,
         pushes: push::Limits::default(),
         landings: push::Landings::default(),
+        command_memory: push::CommandMemory::default(),
         git,
         hooks,
+        limits: Limits::new(&LimitsConfig::protective(1), &registry),
         metrics: FetchMetrics::register(&registry),
         buffers: Buffers::default(),
         packs,
+        spending: Spending::new(),
+        tracer: Tracer::off(),
         agent: variable("GIT_USER_AGENT")
             .map_or_else(super::agent, |agent| agent.to_string_lossy().into_owned()),
         trace: Trace::from_variables(variable).map(Arc::new),
@@ -140,8 +151,8 @@ fn converse<T>(
         };
         // A child that was left behind is reaped before we go.
         services.children.ended().await;
-        // So is a quarantine: its drop waits in the line of the one thread that writes.
-        let _ = services.writing.run(|| ()).await;
+        // So is a quarantine; after a signal a push that lands may go on for so long.
+        let _ = tokio::time::timeout(SETTLE_MAX, services.writing.settled()).await;
         outcome
     });
     // A thread may still wait for the client's next byte.

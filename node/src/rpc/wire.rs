@@ -6,10 +6,12 @@
 
 use super::fetch::Buffers;
 use super::packets::PacketError;
-use crate::pack_cache::{self, BuildError, Key, ReadError, Role};
+use crate::limits::{Refusal, Requester};
+use crate::pack_cache::{self, Bill, BuildError, Key, LookupError, ReadError, Role};
 use crate::reactor::children::{Account, SpawnError};
 use crate::reactor::workers::WorkerError;
 use bytes::Bytes;
+use gitring_daemon::otlp::Attribute;
 use gitring_git::refs::Namespace;
 use gitring_git::repository::{Repository, Snapshot};
 pub use gitring_git::upload_pack::Version;
@@ -17,6 +19,7 @@ use gitring_git::upload_pack::{DeskError, Failure};
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a client wants of `git upload-pack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct Call {
     pub namespace: Namespace,
     /// Who pays for children.
     pub account: Arc<Account>,
+    /// Who takes turns with others.
+    pub requester: Requester,
 }
 
 /// Bytes from the client.
@@ -117,6 +122,10 @@ pub struct PackServed {
     pub role: Role,
     /// Of it.
     pub bytes: u64,
+    /// What it cost or saved, as far as that is known.
+    pub bill: Option<Bill>,
+    /// Until its first byte was there.
+    pub waited: Duration,
 }
 
 /// Why a fetch failed.
@@ -152,6 +161,9 @@ pub enum FetchError {
     /// The pack broke off.
     #[error(transparent)]
     Stream(ReadError),
+    /// It would have taken more than there is for it.
+    #[error(transparent)]
+    Limited(Refusal),
     /// No pack could be begun.
     #[error(transparent)]
     Cache(#[from] pack_cache::FetchError),
@@ -171,6 +183,40 @@ impl PackServed {
     /// As Gitaly logs whether a pack was made for somebody else.
     pub(crate) fn is_hit(&self) -> &'static str {
         if self.role == Role::Lead { "false" } else { "true" }
+    }
+
+    /// `hit`, `join`, `lead`
+    pub(crate) fn role(&self) -> &'static str {
+        self.role.name()
+    }
+
+    /// Who made it.
+    pub(crate) fn builder(&self) -> Option<&'static str> {
+        self.bill.map(|bill| bill.cost().builder)
+    }
+
+    /// CPU time that its making took, if it was made for this client.
+    pub(crate) fn build_cpu(&self) -> Option<Duration> {
+        self.bill.and_then(|bill| bill.spent())
+    }
+
+    /// CPU time that its making would have taken again.
+    pub(crate) fn saved_cpu(&self) -> Option<Duration> {
+        self.bill.and_then(|bill| bill.saved())
+    }
+
+    /// What a span says of it.
+    pub(crate) fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let mut all = vec![
+            ("pack_objects_cache.role", text(self.role())),
+            ("pack_objects_cache.served_bytes", Attribute::Number(self.bytes.cast_signed())),
+        ];
+        all.extend(
+            self.key.map(|key| ("pack_objects_cache.key", Attribute::Text(key.to_string()))),
+        );
+        all.extend(self.builder().map(|name| ("pack_objects_cache.builder", text(name))));
+        all
     }
 
     /// Bytes that were made for this client.
@@ -195,7 +241,17 @@ impl FetchError {
             | Self::Pipe(_)
             | Self::Build(_)
             | Self::Stream(_)
+            | Self::Limited(_)
             | Self::Cache(_) => false,
+        }
+    }
+}
+
+impl From<LookupError> for FetchError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Cache(error) => Self::Cache(error),
+            LookupError::Limited(refusal) => Self::Limited(refusal),
         }
     }
 }

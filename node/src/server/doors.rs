@@ -1,20 +1,21 @@
 //! The doors of the node: what it listens on, and who serves the connections of each.
 
+use super::foundation::Shared;
 use crate::config::Config;
+use crate::pack_cache::Packs;
 use crate::pack_cache::disk::CacheDisk;
-use crate::pack_cache::{Packs, SharedPacks};
 use crate::reactor::Serve;
 use crate::reactor::ring::Ring;
 use crate::rpc::gateway::{Gateway, GatewayConfig, GatewayMetrics};
-use crate::rpc::gitaly::{Gitaly, GitalyConfig, GitalyMetrics};
+use crate::rpc::gitaly::{Adjustable, Gitaly, GitalyMetrics};
 use crate::rpc::push::Landings;
-use crate::rpc::{FetchMetrics, Services};
-use crate::storage::Repositories;
 use gitring_daemon::drain::Drain;
-use gitring_daemon::listener::{self, ListenError, Listener, Peer, Stream};
+use gitring_daemon::listener::{Inherited, Kept, ListenError, Listener, Peer, Stream};
+use gitring_daemon::tls::Server;
 use prometheus::Registry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,21 +32,29 @@ pub(super) enum Door {
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) listeners: Vec<(Door, Listener)>,
-    pub(super) gateway: Option<SocketAddr>,
-    pub(super) gitaly: Option<SocketAddr>,
+    /// Of every socket, the metrics' included: what a successor gets.
+    pub(super) kept: Vec<Kept>,
+    pub(super) metrics: Option<TcpListener>,
+    /// Who answers within TLS.
+    pub(super) tls: Option<Arc<Server>>,
+    pub(super) at: Addresses,
 }
 
-/// What calls of one reactor may use, with its way to the packs.
-pub(super) type MakeServices = Arc<dyn Fn(Packs) -> Services + Send + Sync>;
+/// Where everything listens that has an address.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Addresses {
+    pub(super) gateway: Option<SocketAddr>,
+    pub(super) gitaly: Option<SocketAddr>,
+    pub(super) tls: Option<SocketAddr>,
+    pub(super) metrics: Option<SocketAddr>,
+}
 
 /// What both doors of every reactor are made from.
 #[derive(Clone)]
 pub(super) struct Blueprint {
     gateway: Option<GatewayConfig>,
-    gitaly: GitalyConfig,
-    repositories: Repositories,
-    packs: SharedPacks,
-    services: MakeServices,
+    adjustable: Adjustable,
+    shared: Shared,
     gateway_metrics: GatewayMetrics,
     gitaly_metrics: GitalyMetrics,
 }
@@ -59,25 +68,62 @@ pub(super) struct Doors {
     landings: Landings,
 }
 
+// === impl Addresses ===
+
+impl Addresses {
+    /// Says in the log that the node serves, and where.
+    pub(super) fn announce(&self, socket_path: Option<&Path>) {
+        let shown = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+        tracing::info!(
+            address = shown(self.gateway),
+            gitaly_address = shown(self.gitaly),
+            tls_address = shown(self.tls),
+            socket_path = socket_path.map(|path| path.display().to_string()),
+            metrics_address = shown(self.metrics),
+            version = env!("CARGO_PKG_VERSION"),
+            "serving"
+        );
+    }
+}
+
 // === impl Listening ===
 
 impl Listening {
-    pub(super) fn start(config: &Config) -> Result<Self, StartListening> {
-        let mut this = Self { listeners: Vec::new(), gateway: None, gitaly: None };
+    /// Opens what was not inherited.
+    pub(super) fn start(
+        config: &Config,
+        inherited: &mut Inherited,
+    ) -> Result<Self, StartListening> {
+        let (mut listeners, mut at, mut tls) = (Vec::new(), Addresses::default(), None);
         if let Some(address) = config.gitaly.listen_addr {
-            let listener = listener::tcp(address)?;
-            this.gitaly = Some(listener.local_addr()?);
-            this.listeners.push((Door::Gitaly, listener.into()));
+            let listener = inherited.tcp(address)?;
+            at.gitaly = Some(listener.local_addr()?);
+            listeners.push((Door::Gitaly, listener.into()));
         }
         if let Some(path) = &config.gitaly.socket_path {
-            this.listeners.push((Door::Gitaly, listener::unix(path)?));
+            listeners.push((Door::Gitaly, inherited.unix(path)?));
+        }
+        if let Some(within) = &config.gitaly.tls {
+            let listener = inherited.tcp(within.listen_addr)?;
+            at.tls = Some(listener.local_addr()?);
+            let server = tls.insert(Server::new(within.loaded.clone()));
+            listeners.push((Door::Gitaly, Listener::Tls(listener, Arc::clone(server))));
         }
         if let Some(gateway) = &config.gateway {
-            let listener = listener::tcp(gateway.listen_addr)?;
-            this.gateway = Some(listener.local_addr()?);
-            this.listeners.push((Door::Gateway, listener.into()));
+            let listener = inherited.tcp(gateway.listen_addr)?;
+            at.gateway = Some(listener.local_addr()?);
+            listeners.push((Door::Gateway, listener.into()));
         }
-        Ok(this)
+        let mut kept: Vec<_> =
+            listeners.iter().map(|(_, listener)| Kept::of(listener)).collect::<io::Result<_>>()?;
+        let mut metrics = None;
+        if let Some(address) = config.prometheus_listen_addr {
+            let listener = inherited.tcp(address)?;
+            at.metrics = Some(listener.local_addr()?);
+            kept.push(Kept::of_tcp(&listener)?);
+            metrics = Some(listener);
+        }
+        Ok(Self { listeners, kept, metrics, tls, at })
     }
 }
 
@@ -97,33 +143,32 @@ pub(super) enum StartListening {
 impl Blueprint {
     pub(super) fn new(
         config: &Config,
-        repositories: Repositories,
-        (metrics, services): (&FetchMetrics, MakeServices),
+        shared: Shared,
+        adjustable: Adjustable,
         registry: &Registry,
     ) -> Self {
-        let gateway_metrics = GatewayMetrics::register(registry, metrics);
+        let gateway_metrics = GatewayMetrics::register(registry, &shared.metrics);
         Self {
             gateway: config.gateway.clone(),
-            gitaly: config.gitaly.clone(),
-            repositories,
-            packs: SharedPacks::new(&config.pack_cache, registry),
-            services,
+            adjustable,
+            shared,
             gateway_metrics,
-            gitaly_metrics: GitalyMetrics::register(registry),
+            gitaly_metrics: GitalyMetrics::register(registry, &config.latency_buckets),
         }
     }
 
     /// The doors of the reactor that calls.
     pub(super) fn build(&self, ring: Ring) -> Doors {
-        let packs = self.packs.on_reactor(CacheDisk::new(ring));
-        let services = Rc::new((self.services)(packs.clone()));
+        let repositories = &self.shared.repositories;
+        let packs = self.shared.packs.on_reactor(CacheDisk::new(ring));
+        let services = Rc::new(self.shared.services(packs.clone()));
         let landings = services.landings.clone();
         let gateway = self.gateway.clone().map(|config| {
-            let (repositories, services) = (self.repositories.clone(), Rc::clone(&services));
+            let (repositories, services) = (repositories.clone(), Rc::clone(&services));
             Rc::new(Gateway::new(config, repositories, services, self.gateway_metrics.clone()))
         });
-        let (repositories, metrics) = (self.repositories.clone(), self.gitaly_metrics.clone());
-        let gitaly = Gitaly::new(&self.gitaly, repositories, services, metrics);
+        let (repositories, metrics) = (repositories.clone(), self.gitaly_metrics.clone());
+        let gitaly = Gitaly::new(self.adjustable.clone(), repositories, services, metrics);
         Doors { gateway, gitaly, packs, landings }
     }
 }
@@ -134,6 +179,7 @@ impl Serve for Doors {
     type Door = Door;
 
     async fn serve(self: Rc<Self>, door: Door, stream: Stream, peer: Peer, drain: Drain) {
+        self.landings.heed(&drain);
         match (door, &self.gateway) {
             (Door::Gitaly, _) => Rc::clone(&self.gitaly).serve(stream, peer, drain).await,
             (Door::Gateway, Some(gateway)) => Rc::clone(gateway).serve(stream, peer, drain).await,

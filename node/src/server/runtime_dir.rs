@@ -27,8 +27,14 @@ impl RuntimeDir {
         sweep(&parent);
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
-        // Fails if it exists: in a shared directory it could be somebody else's.
-        match DirBuilder::new().mode(0o700).create(&path) {
+        let make = || DirBuilder::new().mode(0o700).create(&path);
+        let made = make().or_else(|error| {
+            // In a container the number of a killed process is that of the next one. Somebody
+            // else's cannot be removed from a shared directory, and is never used.
+            let exists = error.kind() == io::ErrorKind::AlreadyExists;
+            if exists { fs::remove_dir_all(&path).and_then(|()| make()) } else { Err(error) }
+        });
+        match made {
             Ok(()) => Ok(Self { path }),
             Err(source) => Err(StartError::RuntimeDir { path, source }),
         }
@@ -68,5 +74,23 @@ fn sweep(parent: &Path) {
                 Err(error) => tracing::warn!(path = %entry.path().display(), %error, "sweep"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what a killed process left is no obstacle to one with its number.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test prepares directories")]
+    fn a_number_may_be_that_of_a_killed_process() {
+        let parent = tempfile::tempdir().unwrap();
+        for number in 0..32 {
+            let left = format!("{PREFIX}{}-{number}/below", std::process::id());
+            fs::create_dir_all(parent.path().join(left)).unwrap();
+        }
+        let dir = RuntimeDir::create(Some(parent.path())).unwrap();
+        assert_eq!(fs::read_dir(&dir.path).unwrap().count(), 0);
     }
 }

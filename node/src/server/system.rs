@@ -9,11 +9,12 @@ use std::process::Command;
 const GIT_OLDEST: (u32, u32) = (2, 39);
 
 /// The git that children run.
-pub(super) struct FoundGit {
+#[derive(Debug)]
+pub struct FoundGit {
     /// Absolute.
-    pub(super) program: PathBuf,
+    pub program: PathBuf,
     /// As it was at the start, `2.39.5`.
-    pub(super) version: String,
+    pub version: String,
 }
 
 /// Raises the soft limit of open files to the hard one: a fetch takes a handful, and the usual
@@ -27,7 +28,10 @@ pub(super) fn raise_descriptor_limit() {
 }
 
 /// A git that is new enough: the one configured, else the first in PATH.
-pub(super) fn find_git(configured: Option<&Path>) -> Result<FoundGit, StartError> {
+///
+/// # Errors
+/// [`StartError::Git`]: there is none, it cannot be run, or it is too old.
+pub fn find_git(configured: Option<&Path>) -> Result<FoundGit, StartError> {
     let program = match configured {
         Some(path) => path.to_owned(),
         None => in_path("git").ok_or_else(|| {

@@ -133,7 +133,11 @@ impl Creation {
         let Some(mut prepared) = self.prepared.take() else { return Ok(()) };
         // Where it fails, all of it goes before the caller hears of it.
         let publish = move || prepared.publish().map(|()| prepared);
-        self.prepared = Some(self.shared.workers.run(publish).await??);
+        let prepared = self.shared.workers.run(publish).await??;
+        if let Some(counts) = self.shared.counts.get() {
+            counts.changed(&prepared.place, 1);
+        }
+        self.prepared = Some(prepared);
         Ok(())
     }
 

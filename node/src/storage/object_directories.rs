@@ -7,10 +7,9 @@
 
 use super::cache::Key;
 use super::{OpenError, Opened, RelativePath, Repositories, Shared, StorageName, resolve};
-use gitring_git::objects::{Store, StoreOptions};
+use gitring_git::objects::{Store, StoreOptions, listed};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -199,23 +198,6 @@ impl ConfinedDirectories {
         }
         variables
     }
-}
-
-/// A path in a list parted by colons: quoted in the style of C where git would misread it.
-fn listed(path: &OsStr) -> OsString {
-    let bytes = path.as_bytes();
-    if !bytes.iter().any(|byte| matches!(byte, b':' | b'"' | b'#' | b'\\')) {
-        return path.to_owned();
-    }
-    let mut quoted = vec![b'"'];
-    for byte in bytes {
-        if matches!(byte, b'"' | b'\\') {
-            quoted.push(b'\\');
-        }
-        quoted.push(*byte);
-    }
-    quoted.push(b'"');
-    OsString::from_vec(quoted)
 }
 
 #[cfg(test)]

@@ -48,6 +48,19 @@ pub enum PlaceError {
 // === impl Place ===
 
 impl Place {
+    /// The storage's directory.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// From there, without symbolic links; lossy where names are no text.
+    pub(super) fn relative(&self) -> String {
+        let mut path = self.existing.strip_prefix(&self.root).unwrap_or(Path::new("")).to_owned();
+        path.extend(&self.missing);
+        path.push(&self.name);
+        path.to_string_lossy().into_owned()
+    }
+
     /// Creates nothing.
     pub(super) fn of(
         storages: &Storages,

@@ -109,6 +109,9 @@ impl Removal {
         let remove =
             move || shared.remove(&key, &prepared.place).map(|removed| (removed, prepared));
         let (removed, prepared) = self.shared.workers.run(remove).await??;
+        if let Some(counts) = self.shared.counts.get() {
+            counts.changed(&prepared.place, -1);
+        }
         self.prepared = Some(prepared);
         let workers = self.shared.workers.clone();
         self.deletion = Some(tokio::spawn(async move {

@@ -62,7 +62,7 @@ impl Repositories {
 }
 
 /// Two storages may share a directory.
-fn distinct_roots(storages: &Storages) -> Vec<PathBuf> {
+pub(super) fn distinct_roots(storages: &Storages) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = storages.iter().map(|(_, root)| root.to_owned()).collect();
     roots.sort();
     roots.dedup();

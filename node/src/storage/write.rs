@@ -9,8 +9,8 @@ use crate::reactor::workers::{WorkerError, Workers};
 use gitring_daemon::log;
 use gitring_git::files::{FileCalls, System};
 use gitring_git::quarantine::sweep;
-use gitring_git::ref_transaction::{Recovered, RefFiles, recover};
-use gitring_git::repository::{Repository, RepositoryError};
+use gitring_git::ref_transaction::{PrepareError, Recovered, RefFiles, Waiting, recover};
+use gitring_git::repository::{Repository, RepositoryError, Snapshot};
 use prometheus::Registry;
 use std::io;
 use std::sync::Arc;
@@ -18,15 +18,23 @@ use std::sync::Arc;
 /// Threads that change repositories. A disk is at its best with as many syncs under way.
 pub const WRITERS_DEFAULT: usize = 16;
 
+/// Threads beside these for what was prepared and has to come to its end: commits, and the removal of
+/// locks that others wait for.
+const FINISHERS: usize = 4;
+/// Of the first, those that may wait for locks of refs at once; more wait without a thread.
+const LOCK_WAITERS_MAX: usize = WRITERS_DEFAULT / 2;
+
 /// How repositories are written to; clones share the threads.
 #[derive(Debug, Clone)]
 pub struct Writing {
-    threads: Workers,
+    pub(super) threads: Workers,
     calls: Arc<dyn FileCalls>,
+    waiting: Arc<Waiting>,
 }
 
 /// Finishes or undoes what a process that died has left in a repository that is opened: changes of
-/// refs, and quarantines. One look for a directory, and one at a directory, where nobody did. What cannot be dealt with is logged; whoever writes meets it again.
+/// refs, and quarantines. One look for a directory, and one at a directory, where nobody did. What
+/// cannot be dealt with is logged; whoever writes meets it again.
 pub(super) fn finish(repository: &Repository) -> Result<(), RepositoryError> {
     let snapshot = repository.settings()?;
     // Refs that are not written here have no remains of ours.
@@ -42,7 +50,7 @@ pub(super) fn finish(repository: &Repository) -> Result<(), RepositoryError> {
             tracing::error!(%path, error = error.as_str(), "recover changes of refs");
         }
     }
-    match sweep(snapshot.objects_dir()) {
+    match sweep(snapshot.objects_dir(), usize::MAX) {
         Ok(0) => {}
         Ok(quarantines) => tracing::warn!(%path, quarantines, "a dead process left pushes"),
         Err(error) => {
@@ -62,7 +70,24 @@ impl Writing {
     /// Where threads cannot be started.
     pub fn start(threads: usize, registry: &Registry, is_durable: bool) -> io::Result<Self> {
         let calls = if is_durable { System::durable() } else { System::volatile() };
-        Ok(Self { threads: Workers::start_writers(threads, registry)?, calls })
+        let waiting = Waiting::at_most(LOCK_WAITERS_MAX.min(threads.div_ceil(2)));
+        let threads = Workers::start_writers(threads, FINISHERS, registry)?;
+        Ok(Self { threads, calls, waiting })
+    }
+
+    /// The refs of a snapshot's repository, to be written by the calls of [`Self::calls`], without
+    /// taking all threads for waiting.
+    ///
+    /// # Errors
+    /// As [`RefFiles::of`].
+    pub fn ref_files(&self, snapshot: &Snapshot) -> Result<RefFiles, PrepareError> {
+        let files = RefFiles::of(snapshot)?.with_calls(self.calls());
+        Ok(files.with_waiting(Arc::clone(&self.waiting)))
+    }
+
+    /// Returns once everything that was held has come to its end: locks and quarantines are gone.
+    pub async fn settled(&self) {
+        self.threads.settled().await;
     }
 
     /// The calls by which refs and objects are written.
@@ -80,14 +105,6 @@ impl Writing {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkerError> {
         self.threads.run(work).await
-    }
-
-    /// Drops on a thread what may wait for a disk when it is dropped; here and now where too much
-    /// waits.
-    pub fn drop_later<T: Send + 'static>(&self, what: T) {
-        if let Err(refused) = self.threads.offer(Box::new(move || drop(what))) {
-            refused();
-        }
     }
 }
 

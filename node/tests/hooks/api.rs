@@ -293,6 +293,6 @@ async fn secrets_are_not_shown() {
     let shown = format!("{config:?} {:?}", client(&config));
     assert!(!shown.contains(SECRET) && !shown.contains("password"), "{shown}");
     config.secret = gitring_node::gitlab::Secret::Inline(" \n".into());
-    let refused = Client::new(&config, &prometheus::Registry::new()).unwrap_err();
+    let refused = Client::new(&config, &prometheus::Registry::new(), &[]).unwrap_err();
     assert_eq!(refused.to_string(), "the secret shared with GitLab is empty");
 }

@@ -2,7 +2,8 @@
 
 use super::gitlab::{self, Gitlab, Listens, Reply};
 use super::{asking, client};
-use gitring_node::gitlab::{AllowedRequest, ClientCertificate, Endpoint, GitlabConfig, PrivateKey};
+use gitring_daemon::tls::{Identity, PrivateKey};
+use gitring_node::gitlab::{AllowedRequest, Endpoint, GitlabConfig};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -80,13 +81,13 @@ async fn servers_must_be_who_they_say() {
     check(Listens::SelfSigned, "localhost", &file, false).await;
     check(Listens::SelfSigned, "[::ffff:127.0.0.1]", &own, false).await;
     check(Listens::Mutual, "localhost", &file, false).await;
-    let shown = ClientCertificate {
+    let shown = Identity {
         certificate_path: write("client.pem", gitlab::CLIENT),
         key: PrivateKey::File(write("client.key", gitlab::CLIENT_KEY)),
     };
     let inline = PrivateKey::Inline(gitlab::CLIENT_KEY.to_owned());
     for key in [shown.key.clone(), inline] {
-        let shown = ClientCertificate { key, ..shown.clone() };
+        let shown = Identity { key, ..shown.clone() };
         let mutual = |config: &mut GitlabConfig| {
             config.ca_file = Some(authority.clone());
             config.client_certificate = Some(shown.clone());
@@ -104,7 +105,7 @@ async fn wrong_files_stop_the_start() {
     let check = |change: &dyn Fn(&mut GitlabConfig), expected: &str| {
         let mut config = asking(&gitlab);
         change(&mut config);
-        let error = gitring_node::gitlab::Client::new(&config, &prometheus::Registry::new());
+        let error = gitring_node::gitlab::Client::new(&config, &prometheus::Registry::new(), &[]);
         let error = error.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     };
@@ -113,10 +114,7 @@ async fn wrong_files_stop_the_start() {
     let missing = folder.path().join("missing");
     let secret = gitring_node::gitlab::Secret::File(missing);
     check(&|config| config.secret = secret.clone(), "reading secret file: open ");
-    let shown = ClientCertificate {
-        certificate_path: junk.clone(),
-        key: PrivateKey::Inline("junk".into()),
-    };
+    let shown = Identity { certificate_path: junk.clone(), key: PrivateKey::Inline("junk".into()) };
     check(&|config| config.client_certificate = Some(shown.clone()), "read certificates of ");
 }
 

@@ -16,9 +16,9 @@ mod sequence;
 
 use gitring_node::gitlab::{Client, Endpoint, GitlabConfig, READ_TIMEOUT_DEFAULT, Secret};
 use gitring_node::hooks::{
-    Change, Hooks, HooksConfig, Left, ObjectDirectories, Protocol, Push, Pusher, Sink,
+    Change, HookError, Hooks, HooksConfig, Left, ObjectDirectories, Protocol, Push, Pusher, Sink,
 };
-use gitring_node::reactor::children::{Account, Children};
+use gitring_node::reactor::children::{Account, Budget, Children, Standing};
 use gitring_node::reactor::workers::Workers;
 use prometheus::Registry;
 use std::fs::{self, Permissions};
@@ -67,11 +67,12 @@ impl World {
             gl_project_path: "group/project".into(),
             protocol: Protocol::Ssh,
         };
+        let budget = Budget { children_max: 4, memory_bytes_max: 1 << 30 };
         Self {
             folder,
             git_dir,
             workers: Workers::start(1, &registry).unwrap(),
-            children: Children::start(4, "", &registry).unwrap(),
+            children: Children::start(budget, Standing::same(), "", &registry).unwrap(),
             changes,
             push_options: Vec::new(),
             quarantine: None,
@@ -134,6 +135,12 @@ impl World {
 }
 
 /// How a GitLab is reached.
+/// The exit code of the custom hook that refused; -1 where a signal ended it.
+fn exit_code(error: &HookError) -> Option<i32> {
+    let HookError::Failed { status, .. } = error else { return None };
+    Some(status.code().unwrap_or(-1))
+}
+
 fn asking(gitlab: &gitlab::Gitlab) -> GitlabConfig {
     GitlabConfig {
         endpoint: Endpoint::parse(gitlab.url(), "").unwrap(),
@@ -147,7 +154,7 @@ fn asking(gitlab: &gitlab::Gitlab) -> GitlabConfig {
 }
 
 fn client(config: &GitlabConfig) -> Client {
-    Client::new(config, &Registry::new()).unwrap()
+    Client::new(config, &Registry::new(), &[]).unwrap()
 }
 
 // === impl Terminal ===

@@ -1,6 +1,6 @@
 //! Custom hooks as processes: which, in which order, with what, and how they end.
 
-use super::{Terminal, World};
+use super::{Terminal, World, exit_code};
 use gitring_node::hooks::{HookError, Hooks, HooksConfig, ObjectDirectories, WithoutGitlab};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -59,13 +59,13 @@ async fn the_first_failure_ends_the_sequence() {
     let (hooks, push) = (alone(&world), world.push());
     let mut terminal = Terminal::default();
     let refused = hooks.update(&push, &push.changes[1], &mut terminal).await.unwrap_err();
-    assert_eq!(refused.exit_code(), Some(42));
+    assert_eq!(exit_code(&refused), Some(42));
     let expected = format!("one refs/heads/gone {} {}\ntwo\n", "2".repeat(40), "0".repeat(40));
     assert_eq!(terminal.shown(), (expected, String::new()));
     // A signal is a failure, too.
     world.hook("update", "kill -KILL $$");
     let killed = hooks.update(&push, &push.changes[1], &mut terminal).await.unwrap_err();
-    assert_eq!(killed.exit_code(), Some(-1));
+    assert_eq!(exit_code(&killed), Some(-1));
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn a_hook_that_reads_late_and_closes_its_outputs_is_waited_for() {
     let script = format!("exec >&- 2>&-; sleep 0.2; wc -l >'{}'; exit 5", done.display());
     world.hook("pre-receive", &script);
     let refused = alone(&world).pre_receive(&world.push(), &mut Terminal::default()).await;
-    assert_eq!(refused.unwrap_err().exit_code(), Some(5));
+    assert_eq!(exit_code(&refused.unwrap_err()), Some(5));
     assert_eq!(fs::read_to_string(done).unwrap().trim(), "2");
 }
 

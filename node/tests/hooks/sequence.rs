@@ -1,7 +1,7 @@
 //! What comes after what, what is told to whom, and what a failure ends.
 
 use super::gitlab::{Gitlab, Listens, Reply, Seen};
-use super::{Terminal, World};
+use super::{Terminal, World, exit_code};
 use gitring_node::hooks::{HookError, HookName, HooksConfig, WithoutGitlab};
 use std::fs;
 
@@ -46,7 +46,7 @@ async fn a_refusal_of_a_hook_is_not_counted() {
     world.hook("pre-receive", "echo out; echo err >&2; exit 3");
     let mut terminal = Terminal::default();
     let refused = world.asking(&gitlab).pre_receive(&world.push(), &mut terminal).await;
-    assert_eq!(refused.unwrap_err().exit_code(), Some(3));
+    assert_eq!(exit_code(&refused.unwrap_err()), Some(3));
     // A hook's own words are all that is said.
     assert_eq!(terminal.shown(), ("out\n".into(), "err\n".into()));
     assert_eq!(gitlab.endpoints(), ["allowed"]);

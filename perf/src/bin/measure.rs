@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use gitring_perf::bars::{
-    Bar, clone_cpu, delivery, herd, hit, hit_small, in_flight, keys, list_refs, push, push_large,
-    push_rate, sidechannel, slow_hits, spawns, unary, write_ref,
+    Bar, clone_cpu, delivery, herd, hit, hit_small, in_flight, keys, list_refs, overload, push,
+    push_large, push_rate, sidechannel, slow_hits, spawns, unary, write_ref,
 };
 use gitring_perf::machine;
 use gitring_tests::history;
@@ -26,7 +26,7 @@ use gitring_tests::repository::{Kind, Repository};
 const HEAVY_COMMITS: usize = 3_000;
 
 /// Bars by the names that `--only` takes.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "spawns",
     "clone-cpu",
     "in-flight",
@@ -43,6 +43,7 @@ const NAMES: [&str; 16] = [
     "push",
     "push-large",
     "push-rate",
+    "overload",
 ];
 
 /// A clone that costs a pack each time.
@@ -131,6 +132,9 @@ fn measure(names: &[String], given: Option<&Path>) -> Vec<Bar> {
     }
     if named("push-rate") {
         report(&mut bars, push_rate::measure());
+    }
+    if named("overload") {
+        report(&mut bars, overload::measure());
     }
     if named("sidechannel") {
         report(&mut bars, sidechannel::measure());

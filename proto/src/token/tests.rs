@@ -124,3 +124,20 @@ fn words_of_refusals() {
     }
     assert_eq!(Refused::UnsupportedVersion.metric(), None);
 }
+
+/// Goal: whoever of several signed is named, by place; a stranger and a late one are refused alike.
+#[test]
+fn one_of_several_secrets() {
+    let secrets: Vec<_> = [&b"new"[..], b"old", b"spare"].map(Secret::new).into_iter().collect();
+    let secrets: Vec<_> = secrets.into_iter().flatten().collect();
+    let check = |secret: &[u8], now_unix_s: i64, expected| {
+        let header = sign(&Secret::new(secret).unwrap(), NOW);
+        let credentials = Credentials::parse(header.as_bytes()).unwrap();
+        assert_eq!(credentials.verify_any(&secrets, now_unix_s), expected, "{secret:?}");
+    };
+    check(b"new", NOW, Ok(0));
+    check(b"old", NOW, Ok(1));
+    check(b"spare", NOW, Ok(2));
+    check(b"spare", NOW + 31, Err(Refused::TooOld));
+    check(b"stranger", NOW, Err(Refused::WrongSignature));
+}

@@ -13,7 +13,7 @@ use super::history::{Change, History, Node, ROOT, Slot};
 
 /// How much may be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// Nothing: the process was killed, the system lives.
     Nothing,
     /// Changes of names from some moment on, as file systems with a journal lose them; and any
@@ -28,7 +28,7 @@ pub enum Loss {
 
 /// A tree of files.
 #[derive(Debug)]
-pub struct Remains {
+pub(crate) struct Remains {
     names: BTreeMap<Slot, Node>,
     content: BTreeMap<Node, Vec<u8>>,
     is_dir: Vec<bool>,
@@ -112,7 +112,7 @@ impl Remains {
     ///
     /// # Errors
     /// What the system says.
-    pub fn build(&self, root: &Path) -> io::Result<()> {
+    pub(crate) fn build(&self, root: &Path) -> io::Result<()> {
         let mut paths: BTreeMap<Node, PathBuf> = BTreeMap::new();
         let mut directories = vec![(ROOT, root.to_path_buf())];
         while let Some((directory, path)) = directories.pop() {

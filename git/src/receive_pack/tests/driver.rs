@@ -58,8 +58,8 @@ impl Driver<'_> {
                     }
                     Decoded::Incomplete { .. } => machine.on(Event::End),
                 },
-                Next::Receive(mut request) => {
-                    let outcome = self.receive(&mut request);
+                Next::Receive(request) => {
+                    let outcome = self.receive(*request);
                     machine.on(Event::Received(outcome))
                 }
                 Next::PostReceive => machine.on(Event::Finished),
@@ -69,10 +69,10 @@ impl Driver<'_> {
         }
     }
 
-    fn receive(&mut self, request: &mut PushRequest) -> Outcome {
+    fn receive(&mut self, mut request: PushRequest) -> Outcome {
         let mut quarantine = None;
         if request.has_pack() {
-            match self.unpack(request) {
+            match self.unpack(&request) {
                 Ok(unpacked) => quarantine = Some(unpacked),
                 Err(reason) => return Outcome::not_unpacked(request, reason),
             }
@@ -83,17 +83,17 @@ impl Driver<'_> {
         };
         let (settings, cancel) = (self.settings.clone(), Cancel::default());
         let mut judge = Judge::new(Arc::clone(&self.snapshot), store, server(), settings, cancel);
-        let messages = judge.objects(request).unwrap();
-        self.tell(request, &messages);
-        if !request.commands.iter().any(Command_::is_open) {
+        let messages = judge.objects(&mut request).unwrap();
+        self.tell(&request, &messages);
+        if !request.commands.iter().any(|one| one.state.is_open()) {
             return Outcome::of(request);
         }
-        let messages = judge.updates(request).unwrap();
-        self.tell(request, &messages);
+        let messages = judge.updates(&mut request).unwrap();
+        self.tell(&request, &messages);
         if let Some(quarantine) = quarantine {
             drop(quarantine.migrate(&Accepted(())).unwrap());
         }
-        self.update_refs(request);
+        self.update_refs(&mut request);
         Outcome::of(request)
     }
 
@@ -139,17 +139,18 @@ impl Driver<'_> {
     fn update_refs(&self, request: &mut PushRequest) {
         if request.atomic {
             let all: String =
-                request.commands.iter().filter(|one| one.is_open()).map(line).collect();
+                (0..request.commands.len()).map(|at| line(&request.commands.get(at))).collect();
             if !all.is_empty() && !self.update_ref(&all) {
-                let open = request.commands.iter_mut().filter(|one| one.is_open());
-                open.for_each(|command| command.refuse("atomic transaction failed"));
+                let open = request.commands.iter_mut().filter(|one| one.state.is_open());
+                open.for_each(|command| command.state.refuse("atomic transaction failed"));
             }
             settle_atomic(request);
             return;
         }
-        for command in request.commands.iter_mut().filter(|one| one.is_open()) {
-            if !self.update_ref(&line(command)) {
-                command.refuse("failed to update ref");
+        for at in 0..request.commands.len() {
+            let line = line(&request.commands.get(at));
+            if !line.is_empty() && !self.update_ref(&line) {
+                request.commands.state_mut(at).refuse("failed to update ref");
             }
         }
     }
@@ -167,9 +168,10 @@ impl Driver<'_> {
 use super::Command as Command_;
 
 fn line(command: &Command_) -> String {
-    let Command_ { name, old, new, .. } = command;
-    match (command.is_deletion(), command.is_old_unchecked) {
-        (true, true) if command.did_not_exist => String::new(),
+    let Command_ { name, old, new, state } = command;
+    match (command.is_deletion(), state.is_old_unchecked) {
+        _ if !state.is_open() => String::new(),
+        (true, true) if state.did_not_exist => String::new(),
         (true, true) => format!("delete {name}\n"),
         (true, false) => format!("delete {name} {old}\n"),
         (false, _) => format!("update {name} {new} {old}\n"),

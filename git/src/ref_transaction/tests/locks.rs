@@ -154,3 +154,42 @@ fn several_may_recover_at_once() {
         assert!(left.path().join("refs/heads/gits.lock").exists());
     }
 }
+
+/// Goal: no more threads wait for locks than may, the others hear at once how long it is worth to
+/// come again, and have written nothing by then.
+#[test]
+fn as_many_threads_wait_as_may() {
+    let sandbox = Sandbox::new(2);
+    let (c0, c1) = (sandbox.commits[0], sandbox.commits[1]);
+    write(&sandbox, vec![set("refs/heads/a", c0), set("refs/heads/b", c0)]).unwrap();
+    sandbox.git(&["config", "core.filesRefLockTimeout", "3000"]);
+    let (files, objects) = sandbox.open();
+    let waiting = Waiting::at_most(1);
+    let files = files.with_waiting(Arc::clone(&waiting));
+    let room = || std::fs::read_dir(sandbox.git_dir.join("gitring")).unwrap().count();
+    let held = prepare(&files, &objects, vec![set("refs/heads/a", c1)]).unwrap();
+    let lock = sandbox.git_dir.join("refs/heads/b.lock");
+    std::fs::write(&lock, "").unwrap();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| prepare(&files, &objects, vec![set("refs/heads/a", c1)]));
+        while !waiting.is_full() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let before = room();
+        // One of ours holds the first, git the second.
+        for name in ["refs/heads/a", "refs/heads/b"] {
+            let began = Instant::now();
+            let refused = prepare(&files, &objects, vec![set(name, c1)]).unwrap_err();
+            assert!(began.elapsed() < Duration::from_secs(2));
+            let PrepareError::Crowded { patience, .. } = refused else { panic!("{refused}") };
+            assert_eq!(patience, Duration::from_secs(3));
+        }
+        assert_eq!(room(), before);
+        // Where nobody is in the way, nobody waits.
+        prepare(&files, &objects, vec![set("refs/heads/c", c1)]).unwrap().commit().unwrap();
+        held.commit().unwrap();
+        waiter.join().unwrap().unwrap();
+    });
+    assert!(!waiting.is_full());
+    std::fs::remove_file(lock).unwrap();
+}

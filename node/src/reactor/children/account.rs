@@ -1,8 +1,13 @@
 //! Accounts: on whose behalf children run, and what they cost.
 
-use super::{Exit, SpawnError};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use super::{CommandName, Exit, SpawnError};
+use gitring_daemon::otlp::{Attribute, Trace, Work};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// Shorter waits for a permit are not worth a span.
+const WAIT_TOLD: Duration = Duration::from_millis(1);
 
 /// One call that has children started. What they cost is added whether or not the call waits for
 /// them.
@@ -11,7 +16,14 @@ pub struct Account {
     service: &'static str,
     method: &'static str,
     correlation_id: String,
+    /// `storage/relative path`, once the call has said it.
+    repository: OnceLock<String>,
+    /// Children that run and answer questions.
+    questions: AtomicU32,
+    cgroup: Mutex<Option<String>>,
     cost: Mutex<Cost>,
+    /// Where spans of children belong, if the call is traced.
+    trace: Option<Trace>,
 }
 
 /// What the children of an account cost so far.
@@ -64,7 +76,36 @@ impl Account {
     /// For a call of `method` of `service`, as metrics name both. The environment of its children
     /// says the correlation id, unless that is empty.
     pub fn new(service: &'static str, method: &'static str, correlation_id: String) -> Self {
-        Self { service, method, correlation_id, cost: Mutex::default() }
+        Self {
+            service,
+            method,
+            correlation_id,
+            repository: OnceLock::new(),
+            questions: AtomicU32::new(0),
+            cgroup: Mutex::default(),
+            cost: Mutex::default(),
+            trace: None,
+        }
+    }
+
+    /// The same, as a part of a trace.
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// The trace that the call belongs to, if there is one.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
+    /// Says which repository the call is about; the first one counts.
+    pub fn is_about(&self, storage: &str, relative_path: &str) {
+        self.repository.get_or_init(|| format!("{storage}/{relative_path}"));
+    }
+
+    /// The storage and the path below it, parted by a slash, as Gitaly's cgroups are chosen by.
+    pub fn repository(&self) -> Option<&str> {
+        self.repository.get().map(String::as_str)
     }
 
     /// The value of the label `grpc_service`.
@@ -87,7 +128,29 @@ impl Account {
         *self.lock()
     }
 
+    /// Questions that have a child by now.
+    pub(super) fn questions(&self) -> u32 {
+        self.questions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn question_begins(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn question_ends(&self) {
+        self.questions.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(super) fn waited(&self, waited: Duration, refused: Option<&SpawnError>) {
+        if let Some(trace) = self.trace.as_ref().filter(|_| waited >= WAIT_TOLD) {
+            trace.part_ended(Work {
+                name: "wait for a git process".into(),
+                began: SystemTime::now() - waited,
+                took: waited,
+                attributes: Vec::new(),
+                error: refused.map(ToString::to_string),
+            });
+        }
         let mut cost = self.lock();
         cost.asked += 1;
         cost.waited += waited;
@@ -104,12 +167,35 @@ impl Account {
         self.lock().forking += forking;
     }
 
+    /// A child runs in this cgroup.
+    pub(super) fn placed(&self, cgroup: String) {
+        *self.cgroup.lock().unwrap_or_else(PoisonError::into_inner) = Some(cgroup);
+    }
+
+    /// The cgroup of the last child, its path below the mount point, if it has one.
+    pub fn cgroup(&self) -> Option<String> {
+        self.cgroup.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn started(&self) {
         self.lock().started += 1;
     }
 
-    pub(super) fn ended(&self, exit: &Exit) {
-        self.lock().usage.add(&exit.usage);
+    pub(super) fn ended(&self, name: CommandName, exit: &Exit) {
+        let usage = &exit.usage;
+        self.lock().usage.add(usage);
+        if let Some(trace) = &self.trace {
+            let millis = |time: Duration| {
+                Attribute::Number(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+            };
+            trace.part_ended(Work {
+                name: format!("{} {}", name.cmd, name.subcmd).into(),
+                began: SystemTime::now() - usage.real,
+                took: usage.real,
+                attributes: vec![("cpu_time_ms", millis(usage.user + usage.system))],
+                error: (!exit.status.success()).then(|| exit.status.to_string()),
+            });
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Cost> {

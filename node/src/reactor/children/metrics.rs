@@ -1,10 +1,11 @@
 //! Metrics of children. Answers: how many run, what do they take and for whom, does anybody wait
 //! for one?
 
-use super::CommandName;
 use super::account::{Account, Usage};
+use super::{Budget, CommandName, Share};
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    CounterVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 #[derive(Debug, Clone)]
@@ -15,7 +16,16 @@ pub(super) struct Metrics {
     pub(super) timeouts: IntCounter,
     pub(super) waited: Histogram,
     pub(super) forking: Histogram,
+    shares: Shares,
     used: Used,
+}
+
+/// By share of the budget.
+#[derive(Debug, Clone)]
+struct Shares {
+    children: IntGaugeVec,
+    memory_bytes: IntGaugeVec,
+    refused: IntCounterVec,
 }
 
 /// By method and command, with Gitaly's names and labels.
@@ -36,7 +46,7 @@ const SWITCHES: [&str; 5] = ["grpc_service", "grpc_method", "cmd", "subcmd", "ct
 // === impl Metrics ===
 
 impl Metrics {
-    pub(super) fn register(registry: &Registry, git_version: &str) -> Self {
+    pub(super) fn register(registry: &Registry, git_version: &str, budget: &Budget) -> Self {
         let valid = "name and labels are valid";
         let metrics = Self {
             running: IntGauge::new("gitaly_commands_running", "Children that run.").expect(valid),
@@ -57,6 +67,7 @@ impl Metrics {
             .expect(valid),
             waited: histogram("gitaly_spawn_waiting_time_seconds", "Time waited for a permit."),
             forking: histogram("gitaly_spawn_forking_time_seconds", "Time from permit to process."),
+            shares: Shares::register(registry, budget),
             used: Used::register(registry, git_version),
         };
         let taken = "registered once a registry";
@@ -67,6 +78,23 @@ impl Metrics {
         registry.register(Box::new(metrics.waited.clone())).expect(taken);
         registry.register(Box::new(metrics.forking.clone())).expect(taken);
         metrics
+    }
+
+    /// A child of this share may start.
+    pub(super) fn taken(&self, share: Share, children: i64, memory_bytes: u64) {
+        let bytes = i64::try_from(memory_bytes).unwrap_or(i64::MAX);
+        self.shares.children.with_label_values(&[share.as_str()]).add(children);
+        self.shares.memory_bytes.with_label_values(&[share.as_str()]).add(bytes * children);
+    }
+
+    /// It has ended.
+    pub(super) fn given_back(&self, share: Share, memory_bytes: u64) {
+        self.taken(share, -1, memory_bytes);
+    }
+
+    /// A caller got no child.
+    pub(super) fn refused(&self, share: Share, reason: &str) {
+        self.shares.refused.with_label_values(&[share.as_str(), reason]).inc();
     }
 
     /// Counts what a child used that has ended.
@@ -84,6 +112,37 @@ impl Metrics {
         let switches = |kind| context_switches.with_label_values(&with(kind));
         switches("voluntary").inc_by(usage.voluntary_switches);
         switches("nonvoluntary").inc_by(usage.involuntary_switches);
+    }
+}
+
+// === impl Shares ===
+
+impl Shares {
+    fn register(registry: &Registry, budget: &Budget) -> Self {
+        let gauge = |name: &str, help: &str| {
+            let vec = IntGaugeVec::new(Opts::new(name, help), &["share"]);
+            let vec = vec.expect("name and label are valid");
+            registry.register(Box::new(vec.clone())).expect("registered once a registry");
+            vec
+        };
+        let help = "Memory that children of a share may be expected to take.";
+        let most = gauge("gitring_children_memory_limit_bytes", help);
+        let refused = IntCounterVec::new(
+            Opts::new("gitring_children_refused_total", "Callers that got no child."),
+            &["share", "reason"],
+        );
+        let refused = refused.expect("name and labels are valid");
+        registry.register(Box::new(refused.clone())).expect("registered once a registry");
+        let help = "Memory that the children of a share are expected to take.";
+        let memory_bytes = gauge("gitring_children_memory_expected_bytes", help);
+        let children = gauge("gitring_children", "Children that have a place.");
+        for share in [Share::Questions, Share::Transfers] {
+            let bytes = i64::try_from(budget.memory_bytes_of(share)).unwrap_or(i64::MAX);
+            most.with_label_values(&[share.as_str()]).set(bytes);
+            children.with_label_values(&[share.as_str()]).set(0);
+            memory_bytes.with_label_values(&[share.as_str()]).set(0);
+        }
+        Self { children, memory_bytes, refused }
     }
 }
 

@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "wait4 with its usage, and watching a pidfd, are not safe")]
 
+use super::admission::Permit;
 use super::metrics::Metrics;
 use super::{Account, CommandName, Exit, Usage};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// A child that was started.
 pub(super) struct Birth {
@@ -25,7 +26,7 @@ pub(super) struct Birth {
     pub(super) group: Arc<Group>,
     pub(super) exited: oneshot::Sender<Exit>,
     /// Returned when this value is dropped, after the child was reaped.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) permit: Option<Permit>,
     pub(super) name: CommandName,
     pub(super) account: Arc<Account>,
     pub(super) began: Instant,
@@ -72,7 +73,7 @@ async fn reap(birth: Birth, metrics: Metrics) {
     metrics.running.dec();
     if let Ok(mut exit) = exit {
         exit.usage.real = began.elapsed();
-        account.ended(&exit);
+        account.ended(name, &exit);
         metrics.used(&account, name, &exit.usage);
         // Nobody may be left to be told.
         let _ = exited.send(exit);

@@ -2,6 +2,7 @@
 //! on a reactor.
 
 use super::reap::{Birth, Group};
+use super::standing::Standing;
 use super::{CORRELATION_ID, ChildCommand, Life, Order, Output, Started};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
@@ -14,12 +15,13 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// Starts children until the last [`super::Children`] is gone.
-pub(super) fn run(orders: &Receiver<Order>, births: &mpsc::Sender<Birth>) {
+pub(super) fn run(orders: &Receiver<Order>, births: &mpsc::Sender<Birth>, standing: &Standing) {
     while let Ok(Order { command, output, permit, reply }) = orders.recv() {
         if reply.is_closed() {
             continue;
         }
         let started = start(&command, output).map(|(started, mut birth)| {
+            standing.give(birth.pid, &command);
             birth.permit = Some(permit);
             // The reaper's inbox holds `children_max`, so this waits for the reaper at most.
             if let Err(lost) = births.blocking_send(birth) {

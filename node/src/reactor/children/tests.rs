@@ -13,11 +13,17 @@ fn shell(script: &str) -> ChildCommand {
     ChildCommand {
         name: CommandName { cmd: "sh", subcmd: "" },
         account: Arc::new(Account::new("Service", "Method", "id-1".to_owned())),
+        need: Need::hook(),
         program: PathBuf::from("/bin/sh"),
         args: vec!["-c".into(), script.into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
         current_dir: PathBuf::from("/"),
     }
+}
+
+fn start(children_max: usize, registry: &Registry) -> Children {
+    let budget = Budget { children_max, memory_bytes_max: 1 << 30 };
+    Children::start(budget, Standing::below(None), "2.39.5", registry).unwrap()
 }
 
 async fn line(child: &mut Child) -> String {
@@ -58,7 +64,7 @@ fn series(registry: &Registry, name: &str) -> f64 {
 fn exit_status_usage_and_environment_come_back() {
     block_on(async {
         let registry = Registry::new();
-        let children = Children::start(2, "2.39.5", &registry).unwrap();
+        let children = start(2, &registry);
         let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.01; \
                       env | grep -v '^_=' | grep -v PWD | sort; exit 7";
         let command = shell(script);
@@ -104,7 +110,7 @@ fn exit_status_usage_and_environment_come_back() {
 #[test]
 fn a_child_that_nobody_waits_for_is_paid_for() {
     block_on(async {
-        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
+        let children = start(1, &Registry::new());
         let mut command = shell("echo; sleep 1000");
         command.account = Arc::new(Account::new("Service", "Method", String::new()));
         let account = Arc::clone(&command.account);
@@ -121,7 +127,7 @@ fn a_child_that_nobody_waits_for_is_paid_for() {
 #[test]
 fn a_dropped_child_takes_its_group_with_it() {
     block_on(async {
-        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
+        let children = start(1, &Registry::new());
         let mut dropped =
             children.spawn(shell("sleep 1000 & echo $!; echo $$; wait")).await.unwrap();
         let (grandchild, leader) = (line(&mut dropped).await, line(&mut dropped).await);
@@ -136,7 +142,7 @@ fn a_dropped_child_takes_its_group_with_it() {
 #[test]
 fn a_group_ends_with_its_leader() {
     block_on(async {
-        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
+        let children = start(1, &Registry::new());
         let script = "sleep 1000 >/dev/null 2>&1 </dev/null & echo $!";
         let mut child = children.spawn(shell(script)).await.unwrap();
         let grandchild = line(&mut child).await;
@@ -148,7 +154,7 @@ fn a_group_ends_with_its_leader() {
 #[test]
 fn the_next_child_waits_until_the_last_was_reaped() {
     block_on(async {
-        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
+        let children = start(1, &Registry::new());
         let first = children.spawn(shell("sleep 1000")).await.unwrap();
         let mut second = Box::pin(children.spawn(shell("exit 0")));
         let early = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
@@ -161,10 +167,63 @@ fn the_next_child_waits_until_the_last_was_reaped() {
 #[test]
 fn a_missing_program_is_an_error_and_gives_its_permit_back() {
     block_on(async {
-        let children = Children::start(1, "2.39.5", &Registry::new()).unwrap();
+        let children = start(1, &Registry::new());
         let missing = ChildCommand { program: "/nowhere/git".into(), ..shell("") };
         let error = children.spawn(missing).await.unwrap_err();
         assert!(matches!(error, SpawnError::Io { .. }), "{error}");
         children.ended().await;
+    });
+}
+
+/// Goal: a child stands behind the node and before it when memory runs out; what it starts, too.
+#[test]
+fn children_stand_below_the_node() {
+    block_on(async {
+        let children = start(2, &Registry::new());
+        let own = rustix::process::getpriority_process(None).unwrap();
+        // A moment, so that what stands afterwards is read.
+        let script = "sleep 0.1; cat /proc/self/oom_score_adj; cut -d' ' -f19 /proc/self/stat";
+        for (need, more) in [(Need::hook(), 5), (Need::question(), 1)] {
+            let mut child = children.spawn(ChildCommand { need, ..shell(script) }).await.unwrap();
+            let score: i32 = line(&mut child).await.parse().unwrap();
+            let niceness: i32 = line(&mut child).await.parse().unwrap();
+            assert!(score >= 500, "{score}");
+            assert_eq!(niceness, (own + more).min(19), "{need:?}");
+            child.wait().await.unwrap();
+        }
+    });
+}
+
+/// Goal: packs that take all of their places leave questions alone, and a call that needs two
+/// children gets the second one whatever waits.
+#[test]
+fn questions_are_answered_beside_transfers() {
+    block_on(async {
+        let registry = Registry::new();
+        let children = start(4, &registry);
+        let mut transfers = Vec::new();
+        for _ in 0..2 {
+            transfers.push(children.spawn(shell("sleep 1000")).await.unwrap());
+        }
+        let mut third = Box::pin(children.spawn(shell("exit 0")));
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut third).await;
+        assert!(early.is_err(), "transfers took the last place");
+        let question = |account: &Arc<Account>| ChildCommand {
+            need: Need::question(),
+            account: Arc::clone(account),
+            ..shell("sleep 1000")
+        };
+        assert_eq!(series(&registry, "gitring_children{share=\"transfers\"}"), 2.0);
+        let account = Arc::new(Account::new("Service", "Method", String::new()));
+        let first = children.spawn(question(&account)).await.unwrap();
+        let second = children.spawn(question(&account));
+        let second = tokio::time::timeout(Duration::from_secs(5), second).await;
+        drop((first, second.unwrap().unwrap(), transfers, third));
+        children.ended().await;
+        assert_eq!(
+            series(&registry, "gitring_children_memory_expected_bytes{share=\"transfers\"}"),
+            0.0
+        );
+        assert_eq!(account.questions(), 0);
     });
 }

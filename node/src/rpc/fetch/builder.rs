@@ -11,11 +11,13 @@
 
 use super::flow::Flow;
 use super::{CancelOnDrop, server};
-use crate::pack_cache::{BuildError, Producer};
-use crate::reactor::children::{Child, ChildCommand, CommandName};
+use crate::limits::{PackPermit, PackTurn};
+use crate::pack_cache::{BuildError, Cost, Producer};
+use crate::reactor::children::{Child, ChildCommand, CommandName, Need, PackWork};
 use crate::rpc::Services;
 use crate::rpc::wire::Call;
 use gitring_daemon::log;
+use gitring_daemon::otlp::Work;
 use gitring_git::ObjectId;
 use gitring_git::history::Cancel;
 use gitring_git::pack_objects;
@@ -25,9 +27,12 @@ use gitring_streamcache::WriteError;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 
+/// How metrics and log lines name this builder.
+const CHILD: &str = "child";
 /// Bytes of progress or complaints that are read at once.
 const STDERR_BYTES: usize = 4_096;
 
@@ -47,36 +52,67 @@ enum Stopped {
     Failed(BuildError),
 }
 
-/// Builds what was ordered.
-pub(super) async fn build(order: Order, mut producer: Producer) {
-    match run(&order, &mut producer).await {
-        Ok(()) => producer.finish().await,
+/// Builds what was ordered, once it is its turn.
+pub(super) async fn build(order: Order, mut producer: Producer, turn: PackTurn) {
+    let turned = tokio::select! {
+        biased;
+        () = producer.abandoned() => return,
+        turned = turn.wait() => turned,
+    };
+    let mut permit = match turned {
+        Ok(permit) => permit,
+        Err(refusal) => return producer.fail(BuildError::Limited(refusal)),
+    };
+    let (began, began_at) = (Instant::now(), SystemTime::now());
+    let built = run(&order, &mut producer, &mut permit).await;
+    match &built {
+        Ok(_) => permit.done(),
+        Err(_) => drop(permit),
+    }
+    if let Some(trace) = order.call.account.trace() {
+        let error = match &built {
+            Ok(_) => None,
+            Err(Stopped::Abandoned) => Some("nobody waits for it".to_owned()),
+            Err(Stopped::Failed(error)) => Some(log::chain(error)),
+        };
+        let (name, took, attributes) = ("build a pack".into(), began.elapsed(), Vec::new());
+        trace.part_ended(Work { name, began: began_at, took, attributes, error });
+    }
+    match built {
+        Ok(cpu) => producer.finish(Cost { builder: CHILD, cpu }).await,
         Err(Stopped::Failed(error)) => producer.fail(error),
         // Dropping the producer says the rest.
         Err(Stopped::Abandoned) => {}
     }
 }
 
-async fn run(order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
+/// The CPU time that it took.
+async fn run(
+    order: &Order,
+    producer: &mut Producer,
+    permit: &mut PackPermit,
+) -> Result<Duration, Stopped> {
     let starting = async {
         let tags = open_tags(order).await?;
-        let child = order.services.children.spawn(command(order)).await;
+        let command = command(order, need(order).await?);
+        let child = order.services.children.spawn(command).await;
         Ok::<_, BuildError>((tags, child.map_err(BuildError::Spawn)?))
     };
     let (tags, mut child) = tokio::select! {
         started = starting => started?,
         () = producer.abandoned() => return Err(Stopped::Abandoned),
     };
+    producer.building.built_by(CHILD);
     if order.progress {
         producer.building.shows_progress();
     }
     let stdin = child.stdin.take();
     // Both at once: the child starts to write before it has read everything.
     let feeding = feed(stdin, pack_objects::input(&order.request, &tags));
-    tokio::try_join!(relay(&mut child, order, producer), feeding)?;
+    tokio::try_join!(relay(&mut child, order, (producer, permit)), feeding)?;
     let exit = child.wait().await.map_err(BuildError::Pipe)?;
     match exit.status.success() {
-        true => Ok(()),
+        true => Ok(exit.usage.user + exit.usage.system),
         false => Err(BuildError::Died(exit.status).into()),
     }
 }
@@ -102,7 +138,16 @@ fn prepare(error: impl std::error::Error + 'static) -> BuildError {
     BuildError::Prepare(log::chain(&error))
 }
 
-fn command(order: &Order) -> ChildCommand {
+/// What the child will probably take: on a worker, since indexes that were not opened yet are
+/// stated. The pool's objects are counted with the repository's.
+async fn need(order: &Order) -> Result<Need, BuildError> {
+    let store = Arc::clone(&order.call.snapshot.store);
+    let packed = order.services.workers.run(move || store.packed()).await?;
+    let is_known = packed.has_bitmap || !order.request.haves().is_empty();
+    Ok(Need::pack(PackWork { objects: packed.objects, is_known }))
+}
+
+fn command(order: &Order, need: Need) -> ChildCommand {
     let (services, git_dir) = (&order.services, order.call.repository.git_dir());
     let mut env = services.git.environment(&order.call);
     // As git's own server: the child need not find, or doubt, what was found already.
@@ -111,6 +156,7 @@ fn command(order: &Order) -> ChildCommand {
     ChildCommand {
         name: CommandName { cmd: "git", subcmd: "pack-objects" },
         account: Arc::clone(&order.call.account),
+        need,
         program: services.git.program.clone(),
         args: pack_objects::arguments(&order.request, order.progress),
         env,
@@ -127,18 +173,23 @@ async fn feed(stdin: Option<pipe::Sender>, input: Vec<u8>) -> Result<(), Stopped
 }
 
 /// Until the child has closed both of its pipes.
-async fn relay(child: &mut Child, order: &Order, producer: &mut Producer) -> Result<(), Stopped> {
+async fn relay(
+    child: &mut Child,
+    order: &Order,
+    (producer, permit): (&mut Producer, &mut PackPermit),
+) -> Result<(), Stopped> {
     let mut pack = child.stdout.take().map_or(Flow::Ended, Flow::Watched);
     let mut stderr_open = true;
     while pack.is_open() || stderr_open {
         tokio::select! {
             biased;
             () = producer.abandoned() => return Err(Stopped::Abandoned),
+            () = permit.overtime() => permit.leave_reserve(),
             _ = child.stderr.readable(), if stderr_open => {
                 stderr_open = listen(&child.stderr, producer);
             }
             () = pack.ready(), if pack.is_open() => {
-                pack = move_on(pack, order, producer).await?;
+                pack = move_on(pack, order, (producer, permit)).await?;
             }
         }
     }
@@ -146,7 +197,11 @@ async fn relay(child: &mut Child, order: &Order, producer: &mut Producer) -> Res
 }
 
 /// Moves what the pipe holds.
-async fn move_on(mut pack: Flow, order: &Order, producer: &mut Producer) -> Result<Flow, Stopped> {
+async fn move_on(
+    mut pack: Flow,
+    order: &Order,
+    (producer, permit): (&mut Producer, &mut PackPermit),
+) -> Result<Flow, Stopped> {
     let mut brought_bytes = 0;
     loop {
         let mut buffer = order.services.buffers.take();
@@ -161,7 +216,7 @@ async fn move_on(mut pack: Flow, order: &Order, producer: &mut Producer) -> Resu
         }
         if filled_bytes > 0 {
             brought_bytes += filled_bytes as u64;
-            producer.write(buffer.sent(filled_bytes)).await?;
+            permit.wait(producer.write(buffer.sent(filled_bytes))).await?;
         }
         if is_empty {
             return Ok(pack.settle(brought_bytes).map_err(BuildError::Pipe)?);

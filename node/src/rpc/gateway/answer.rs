@@ -8,6 +8,7 @@ use super::request::{self, Asked, Service};
 use super::watch::Watch;
 use super::{Gateway, Limits};
 use crate::hooks::{Protocol, Pusher};
+use crate::limits::{Admission, Caller, Claim, Known, Requester, repository_key};
 use crate::reactor::children::Account;
 use crate::rpc::access_log::{Record, correlation_id};
 use crate::rpc::push::gate::Gate;
@@ -18,6 +19,7 @@ use crate::storage::Opened;
 use bytes::Bytes;
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
+use gitring_daemon::otlp::TRACEPARENT;
 use gitring_git::refs::Namespace;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -41,6 +43,7 @@ pub(super) async fn answer(
     let mut ledger = Ledger {
         record: record(&gateway, &parts, peer),
         metrics: gateway.metrics.clone(),
+        spending: gateway.services.spending.clone(),
         _active: watch.begin(),
     };
     Ok(match serve(&gateway, &parts, body, &watch, &mut ledger).await {
@@ -83,19 +86,29 @@ async fn serve(
         record.status = StatusCode::OK.as_u16();
         return Ok(Served::Head(kind));
     }
+    let requester = Requester::of(Known { peer: record.peer.ip(), ..Known::default() });
+    let admission = admit(gateway, &asked, &requester).await?;
     let prefix = asked.service.prefix(asked.version);
-    let account = Account::new("http", record.operation, record.correlation_id.clone());
+    let traceparent = parts.headers.get(TRACEPARENT).map(HeaderValue::as_bytes);
+    let account = Account::new("http", record.operation, record.correlation_id.clone())
+        .traced(gateway.services.tracer.begin(traceparent));
+    account.is_about(&record.storage, &asked.repository.to_string());
     let account = Arc::clone(record.account.insert(Arc::new(account)));
     let input = input(body, &asked, &gateway.config.limits);
     let (serving, chunks) = match asked.service {
         Service::UploadPack(operation) => {
-            start_fetch(Rc::clone(gateway), fetch_call(opened, operation, &asked, account), input)
+            let call = fetch_call(opened, operation, &asked, (account, requester));
+            start_fetch(Rc::clone(gateway), call, input)
         }
         Service::ReceivePack(operation) => {
             let call = push_call(opened, operation, &asked, account);
             start_push(Rc::clone(gateway), call, input)
         }
     };
+    let serving = Box::pin(async move {
+        let _admission = admission;
+        serving.await
+    });
     match GitBody::begin(serving, chunks, prefix, watch.body(), ledger).await {
         Ok(body) => Ok(Served::Body(kind, body)),
         Err(error) => {
@@ -108,6 +121,21 @@ async fn serve(
     }
 }
 
+/// Waits for the limits of the method that Workhorse would call for this.
+async fn admit(
+    gateway: &Gateway,
+    asked: &Asked,
+    requester: &Requester,
+) -> Result<Option<Admission>, Refusal> {
+    let Some(limit) = gateway.services.limits.method(asked.service.rpc()) else { return Ok(None) };
+    let storage = gateway.config.storage.to_string();
+    let key = repository_key(&storage, asked.repository.as_str());
+    let claim = Claim { key, client: requester.client.clone() };
+    let caller = Caller { claim, is_anonymous: requester.is_anonymous };
+    let admitted = limit.admit(&caller).await;
+    admitted.map(Some).map_err(|rejection| Refusal::of_limit(&rejection.refusal))
+}
+
 /// A pack that is pushed may be much longer than what clients say of themselves.
 fn input(body: Incoming, asked: &Asked, limits: &Limits) -> HttpInput {
     let is_push = matches!(asked.service, Service::ReceivePack(_));
@@ -118,7 +146,12 @@ fn input(body: Incoming, asked: &Asked, limits: &Limits) -> HttpInput {
     HttpInput::new(body, asked.gzip, &Limits { body_bytes_max, inflated_bytes_max, ..*limits })
 }
 
-fn fetch_call(opened: Opened, operation: Operation, asked: &Asked, account: Arc<Account>) -> Call {
+fn fetch_call(
+    opened: Opened,
+    operation: Operation,
+    asked: &Asked,
+    (account, requester): (Arc<Account>, Requester),
+) -> Call {
     Call {
         repository: opened.repository,
         snapshot: opened.snapshot,
@@ -129,6 +162,7 @@ fn fetch_call(opened: Opened, operation: Operation, asked: &Asked, account: Arc<
         options: Vec::new(),
         namespace: Namespace::default(),
         account,
+        requester,
     }
 }
 
@@ -187,6 +221,7 @@ fn record(gateway: &Gateway, parts: &Parts, peer: Peer) -> Record {
         account: None,
         pack: None,
         error: None,
+        failed: false,
         complete: false,
         began: Instant::now(),
         began_at: SystemTime::now(),
@@ -207,6 +242,7 @@ fn head(kind: &'static str, body: Answer) -> Response<Answer> {
 
 fn refuse(refusal: Refusal, mut ledger: Ledger) -> Response<Answer> {
     ledger.record.status = refusal.status.as_u16();
+    ledger.record.failed = refusal.status.is_server_error();
     ledger.record.error.get_or_insert_with(|| refusal.text.clone());
     let text = Bytes::from(refusal.text + "\n");
     let mut response = head("text/plain; charset=utf-8", Answer::text(text, ledger));
@@ -214,8 +250,11 @@ fn refuse(refusal: Refusal, mut ledger: Ledger) -> Response<Answer> {
     if let Some(allow) = refusal.allow {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     }
-    if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    if let Some(retry_after) = refusal.retry_after {
+        // Whole seconds (RFC 9110, 10.2.3), none of them too early.
+        let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
 }

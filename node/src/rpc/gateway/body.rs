@@ -19,6 +19,7 @@ use crate::rpc::access_log::Record;
 use crate::rpc::fetch::Buffers;
 use crate::rpc::push::PushError;
 use crate::rpc::wire::{FetchError, Gone, Output, Summary};
+use crate::spending::Spending;
 use bytes::{Buf, Bytes};
 use gitring_daemon::log;
 use hyper::body::{Body, Frame, SizeHint};
@@ -49,6 +50,7 @@ enum Content {
 pub(super) struct Ledger {
     pub(super) record: Record,
     pub(super) metrics: GatewayMetrics,
+    pub(super) spending: Spending,
     pub(super) _active: Active,
 }
 
@@ -108,6 +110,22 @@ impl Output for HttpOutput {
 
     fn complain(&mut self, text: &[u8]) {
         tracing::warn!("git: {}", String::from_utf8_lossy(text).trim_end());
+    }
+}
+
+// === impl ServeError ===
+
+impl ServeError {
+    /// Whether the server failed, rather than its client.
+    fn is_ours(&self) -> bool {
+        match self {
+            Self::Fetch(FetchError::Client(_) | FetchError::Gone(_) | FetchError::Input(_)) => {
+                false
+            }
+            Self::Fetch(_) => true,
+            // Whoever knows why has logged it.
+            Self::Push(_) => false,
+        }
     }
 }
 
@@ -222,7 +240,10 @@ impl Body for Answer {
         let record = &mut ledger.record;
         match &chunk {
             Some(Ok(chunk)) => record.response_bytes += chunk.remaining() as u64,
-            Some(Err(error)) => record.error = Some(log::chain(error)),
+            Some(Err(error)) => {
+                record.error = Some(log::chain(error));
+                record.failed = error.is_ours();
+            }
             None => record.complete = true,
         }
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
@@ -247,6 +268,10 @@ impl Body for Answer {
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.metrics.count(&self.record);
+        self.record.end_trace();
+        if let Some(charge) = self.record.charge() {
+            self.spending.charge(&charge);
+        }
     }
 }
 

@@ -122,4 +122,31 @@ mod tests {
         check(b"", "the gzip body is cut off");
         check(b"0000 no gzip", "the gzip body is damaged");
     }
+
+    #[test]
+    fn no_body_inflates_beyond_its_limit() {
+        let deflate = |text: &[u8]| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let examples = [deflate(b"0032want"), deflate(&[0; 100_000]), deflate(b"")];
+        crate::mutations::each(&examples, |input| {
+            let mut gzip = Gzip::new(1000);
+            let mut inflated_bytes = 0;
+            for piece in input.chunks(7) {
+                gzip.put(Bytes::copy_from_slice(piece));
+                loop {
+                    match gzip.next() {
+                        Ok(Some(slice)) => inflated_bytes += slice.len(),
+                        Ok(None) => break,
+                        Err(error) => return assert!(!error.to_string().is_empty()),
+                    }
+                }
+                assert!(inflated_bytes <= 1000);
+            }
+            drop(gzip.end());
+        });
+    }
 }

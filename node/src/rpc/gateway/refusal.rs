@@ -1,5 +1,6 @@
 //! Answers that are no packs: a status and a sentence that git shows to its user.
 
+use crate::limits;
 use crate::reactor::children::SpawnError;
 use crate::reactor::workers::WorkerError;
 use crate::rpc::push::PushError;
@@ -7,6 +8,7 @@ use crate::rpc::wire::FetchError;
 use crate::storage::OpenError;
 use hyper::StatusCode;
 use std::io;
+use std::time::Duration;
 
 /// A refusal. git prints the text of `text/plain` answers behind `remote: `.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,18 +17,34 @@ pub(super) struct Refusal {
     pub(super) text: String,
     /// The methods that would do, for status 405.
     pub(super) allow: Option<&'static str>,
+    /// When it is worth another try.
+    pub(super) retry_after: Option<Duration>,
 }
+
+/// Where a pool is full, nothing tells when it will not be.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 
 // === impl Refusal ===
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), allow: None }
+        let is_busy = status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_after = is_busy.then_some(RETRY_AFTER_DEFAULT);
+        Self { status, text: text.into(), allow: None, retry_after }
     }
 
     pub(super) fn method(allow: &'static str) -> Self {
         let text = format!("method not allowed, allowed here: {allow}");
-        Self { status: StatusCode::METHOD_NOT_ALLOWED, text, allow: Some(allow) }
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, text) }
+    }
+
+    /// For whoever ran into a limit: by its own doing, or because there is too much to do.
+    pub(super) fn of_limit(refusal: &limits::Refusal) -> Self {
+        let status = match refusal.is_own_share {
+            true => StatusCode::TOO_MANY_REQUESTS,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self { retry_after: Some(refusal.retry_after), ..Self::new(status, refusal.to_string()) }
     }
 
     /// Details of the file system stay in the log.
@@ -54,6 +72,7 @@ impl Refusal {
             FetchError::Build(error) if error.is_for_lack_of_room() => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
+            FetchError::Limited(refusal) => Self::of_limit(refusal),
             FetchError::Cache(error) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -82,6 +101,9 @@ impl Refusal {
             PushError::Spawn(error @ (SpawnError::Full | SpawnError::Timeout)) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
+            PushError::Memory(error) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
             PushError::Workers(error @ WorkerError::Full) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -89,6 +111,7 @@ impl Refusal {
             | PushError::Workers(WorkerError::Panicked)
             | PushError::Config(_)
             | PushError::Desk(_)
+            | PushError::Look(_)
             | PushError::Pipe(_)
             | PushError::Quarantine(_)
             | PushError::Child { .. } => {

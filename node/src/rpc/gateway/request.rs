@@ -172,6 +172,24 @@ impl Service {
         }
     }
 
+    /// The method that Workhorse calls for the same, whose limits hold here as well.
+    pub(super) fn rpc(self) -> &'static str {
+        match self {
+            Self::UploadPack(Operation::AdvertiseRefs) => {
+                "/gitaly.SmartHTTPService/InfoRefsUploadPack"
+            }
+            Self::UploadPack(Operation::UploadPack) => {
+                "/gitaly.SmartHTTPService/PostUploadPackWithSidechannel"
+            }
+            Self::ReceivePack(push::Operation::AdvertiseRefs) => {
+                "/gitaly.SmartHTTPService/InfoRefsReceivePack"
+            }
+            Self::ReceivePack(push::Operation::ReceivePack) => {
+                "/gitaly.SmartHTTPService/PostReceivePack"
+            }
+        }
+    }
+
     /// The content type of its answer.
     pub(super) fn content_type(self) -> &'static str {
         match self {

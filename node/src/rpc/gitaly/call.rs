@@ -4,9 +4,10 @@ pub(super) mod auth;
 mod client;
 pub(super) mod context;
 mod deadline;
+mod limiting;
 pub(super) mod metrics;
 pub(super) mod observed;
-mod record;
+pub(super) mod record;
 
 use self::client::{Client, NAME_BYTES_MAX};
 use self::context::{Carried, Context};
@@ -14,12 +15,14 @@ use self::observed::{Answer, End, Request as ObservedRequest};
 use self::record::Record;
 use super::Gitaly;
 use super::connection::Connection;
+use super::routes;
 use crate::reactor::children::Account;
 use crate::rpc::access_log::correlation_id;
 use gitring_daemon::listener::Peer;
+use gitring_daemon::otlp::{TRACEPARENT, Trace};
 use gitring_proto::methods::{self, Operation, Scope};
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use send_wrapper::SendWrapper;
@@ -63,7 +66,8 @@ pub(super) async fn answer(
     connection: Rc<Connection>,
 ) -> Result<Response<Answer>, Infallible> {
     let (parts, body) = request.into_parts();
-    let record = record(&parts, connection.peer);
+    let trace = gitaly.tracer.begin(parts.headers.get(TRACEPARENT).map(HeaderValue::as_bytes));
+    let record = record(&parts, connection.peer, trace);
     let series = gitaly.series.begin(&record.called);
     let time_limit = record.time_limit;
     let context = Rc::new(Context::new(record, &parts.headers, &connection));
@@ -111,6 +115,21 @@ async fn serve(
             return status.into_http();
         }
     }
+    let mut body = body;
+    let admission = match limiting::admit(&gitaly.limits, context, &mut body).await {
+        Ok(admission) => admission,
+        Err(status) => return status.into_http(),
+    };
+    // Of a stream until the end of its answer, else until there is one, as in Gitaly.
+    let _admission = match called.is_unary {
+        true => admission,
+        false => context.hold(admission),
+    };
+    if let Some(upstream) = &gitaly.upstream
+        && !routes::is_built(parts.uri.path())
+    {
+        return upstream.pass(parts, body, context).await;
+    }
     let mut request = Request::from_parts(parts, body);
     request.extensions_mut().insert(Carried(SendWrapper::new(Rc::clone(context))));
     let response = gitaly.routes.call(&called.service, request).await;
@@ -145,7 +164,7 @@ fn status_is_ours(status: &Status) -> bool {
     !matches!(status.message(), "" | "Not yet implemented")
 }
 
-fn record(parts: &Parts, peer: Peer) -> Record {
+fn record(parts: &Parts, peer: Peer, trace: Option<Trace>) -> Record {
     let headers = &parts.headers;
     let given = headers.get("x-gitlab-correlation-id");
     let time_limit =
@@ -162,7 +181,7 @@ fn record(parts: &Parts, peer: Peer) -> Record {
         called,
         peer,
         client: Client::of(headers, time_limit.is_some()),
-        account: Arc::new(Account::new(service, method, correlation_id)),
+        account: Arc::new(Account::new(service, method, correlation_id).traced(trace)),
         time_limit,
         repository: None,
         storage: None,
@@ -170,6 +189,8 @@ fn record(parts: &Parts, peer: Peer) -> Record {
         response_bytes: 0,
         git_protocol: None,
         pack: None,
+        limit: None,
+        upstream: None,
         code: Code::Cancelled,
         error: Some("the client left".into()),
         began: Instant::now(),

@@ -75,7 +75,9 @@ impl Gitaly {
                     let connection = Rc::new(Connection { peer, mux: None, backchannel: None });
                     let stream = Replay::new(head, stream);
                     match peer {
-                        Peer::Tcp(_) => self.serve_http2(stream, connection, ending).await,
+                        Peer::Tcp(_) | Peer::Tls(_) => {
+                            self.serve_http2(stream, connection, ending).await;
+                        }
                         Peer::Unix => {
                             self.serve_http2(Readable::new(stream), connection, ending).await;
                         }

@@ -4,6 +4,7 @@
 //! Never here: which limits there are.
 
 use super::ask::child::ChildError;
+use crate::limits::Refusal;
 use crate::reactor::children::SpawnError;
 use crate::reactor::workers::WorkerError;
 use crate::storage::{
@@ -132,12 +133,20 @@ pub(super) fn workers(error: &WorkerError) -> Status {
     }
 }
 
-/// A limit of the node that a call ran into. As Gitaly does, it does not say when to try again.
+/// A pool of the node that a call found full. As Gitaly does, it does not say when to try again.
 pub(super) fn limited(text: impl Into<String>) -> Status {
     let message = text.into();
     let detail =
         LimitError { error_message: message.clone(), retry_after: Some(Duration::default()) };
     detailed(Code::ResourceExhausted, message, "LimitError", &detail)
+}
+
+/// A limit that says when to try again. `text` is what the status says; the detail has the words
+/// that Gitaly's clients look for.
+pub(super) fn refused(refusal: &Refusal, text: impl Into<String>) -> Status {
+    let retry_after = Duration::try_from(refusal.retry_after).unwrap_or_default();
+    let detail = LimitError { error_message: refusal.to_string(), retry_after: Some(retry_after) };
+    detailed(Code::ResourceExhausted, text, "LimitError", &detail)
 }
 
 /// A failure with a detail: a message of Gitaly's of this name.

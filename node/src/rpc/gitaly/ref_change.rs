@@ -20,14 +20,18 @@ use super::errors;
 use super::target::Target;
 use super::voting;
 use crate::rpc::votes::{Ballot, Carried, Vote, VoteError};
-use crate::storage::{Opened, Writing};
-use gitring_git::ref_transaction::{
-    CommitError, PrepareError, Prepared, RefFiles, Update, prepare,
-};
+use crate::storage::{Held, Opened, Patience};
+use gitring_git::ObjectId;
+use gitring_git::object_sync::{ObjectSyncError, sync_tips};
+use gitring_git::ref_transaction::{Change, CommitError, PrepareError, Prepared, Update, prepare};
 use gitring_git::repository::Snapshot;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Code, Status};
+
+/// What is said where the disk failed half way.
+const MAY_HAVE_CHANGED: &str = "the disk failed: references may have changed";
 
 /// What becomes of refs, and what is voted on it.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub(super) enum ChangeError {
     Refused(Refusal),
     /// There was no majority. Nothing was changed.
     Preparatory(VoteError),
+    /// The disk failed before anything was changed.
+    Objects(ObjectSyncError),
     /// The disk failed half way.
     Broken(CommitError),
     /// Changed here; what the others did is not known.
@@ -73,15 +79,15 @@ pub(super) struct Steps {
 /// What a writer made of it.
 enum Stage {
     Done,
-    Prepared(Box<Prepared>),
+    /// With its locks on disk: wherever it is dropped, a writer removes them.
+    Prepared(Box<Held<Prepared>>, Option<Vote>),
     AskGit(PathBuf),
+    /// Too many wait for locks: to be tried again for so long.
+    Crowded(RefChange, Duration, PrepareError),
 }
 
-/// A prepared transaction, whose locks are on disk. Wherever it is dropped, a writer removes them.
-struct Held<'w> {
-    prepared: Option<Box<Prepared>>,
-    writing: &'w Writing,
-}
+/// What makes a change of a repository.
+type Plan = Box<dyn FnOnce(&Arc<Snapshot>) -> Result<RefChange, Status> + Send>;
 
 /// Does what `plan` makes of the repository, whose refs it must not look at.
 pub(super) async fn change(
@@ -90,87 +96,97 @@ pub(super) async fn change(
     ballot: &Ballot,
     plan: impl FnOnce(&Arc<Snapshot>) -> Result<RefChange, Status> + Send + 'static,
 ) -> Result<Changed, ChangeError> {
+    let mut plan: Plan = Box::new(plan);
+    let mut patience = Patience::begin();
+    loop {
+        match attempt(resources, target, ballot, plan).await? {
+            Stage::Done => return Ok(Changed::Done),
+            Stage::AskGit(git_dir) => return Ok(Changed::AskGit(git_dir)),
+            Stage::Prepared(held, vote) => {
+                return vote_and_commit(*held, ballot, vote).await.map(|()| Changed::Done);
+            }
+            Stage::Crowded(change, most, error) => {
+                if !patience.pause(most).await {
+                    return Err(error.into());
+                }
+                plan = Box::new(move |_| Ok(change));
+            }
+        }
+    }
+}
+
+async fn attempt(
+    resources: &Resources,
+    target: &Target,
+    ballot: &Ballot,
+    plan: Plan,
+) -> Result<Stage, ChangeError> {
     let repositories = &resources.repositories;
-    let writing = repositories.writing();
-    let (calls, carried) = (writing.calls(), ballot.alone_is_enough());
+    let writing = repositories.writing().clone();
+    let carried = ballot.alone_is_enough();
+    let place = writing.reserve();
+    let place = place.map_err(|error| ChangeError::Status(errors::workers(&error)))?;
     let begin = move |opened: &Opened| {
         let snapshot = &opened.snapshot;
-        let files = match RefFiles::of(snapshot) {
-            Ok(files) => files.with_calls(calls),
-            Err(PrepareError::Unsupported(_)) => {
-                return Ok((Stage::AskGit(opened.repository.git_dir().to_owned()), None));
-            }
+        let ask_git = || Ok(Stage::AskGit(opened.repository.git_dir().to_owned()));
+        let files = match writing.ref_files(snapshot) {
+            Ok(files) => files,
+            Err(PrepareError::Unsupported(_)) => return ask_git(),
             Err(error) => return Err(error.into()),
         };
         let RefChange { updates, vote } = plan(snapshot).map_err(ChangeError::Status)?;
-        let prepared = match prepare(&files, &snapshot.store, updates) {
+        sync_tips(snapshot, updates.iter().filter_map(new_object), &writing.calls())?;
+        let prepared = match prepare(&files, &snapshot.store, updates.clone()) {
             Ok(prepared) => prepared,
-            Err(PrepareError::TooMany(_)) => {
-                return Ok((Stage::AskGit(opened.repository.git_dir().to_owned()), None));
+            Err(PrepareError::TooMany(_)) => return ask_git(),
+            Err(error @ PrepareError::Crowded { patience, .. }) => {
+                return Ok(Stage::Crowded(RefChange { updates, vote }, patience, error));
             }
             Err(error) => return Err(error.into()),
         };
         match carried {
             // One trip to a thread, not two.
-            Some(carried) => commit(prepared, &carried).map(|()| (Stage::Done, None)),
-            None => Ok((Stage::Prepared(Box::new(prepared)), vote)),
+            Some(carried) => commit(prepared, &carried).map(|()| Stage::Done),
+            None => Ok(Stage::Prepared(Box::new(Held::new(prepared, place)), vote)),
         }
     };
     let begun = repositories.write(&target.storage, &target.path, begin).await;
-    let (stage, vote) = begun.map_err(|error| ChangeError::Status(errors::open(&error)))??;
-    match stage {
-        Stage::Done => Ok(Changed::Done),
-        Stage::AskGit(git_dir) => Ok(Changed::AskGit(git_dir)),
-        Stage::Prepared(prepared) => {
-            let held = Held { prepared: Some(prepared), writing };
-            held.vote_and_commit(ballot, vote).await.map(|()| Changed::Done)
-        }
+    begun.map_err(|error| ChangeError::Status(errors::open(&error)))?
+}
+
+/// What a ref is to point to, which must be on stable storage by then.
+fn new_object(update: &Update) -> Option<ObjectId> {
+    match &update.change {
+        Change::Set(id) if !id.is_null() => Some(*id),
+        Change::Set(_) | Change::Delete | Change::Point(_) | Change::Verify => None,
     }
+}
+
+async fn vote_and_commit(
+    prepared: Held<Prepared>,
+    ballot: &Ballot,
+    vote: Option<Vote>,
+) -> Result<(), ChangeError> {
+    let lines = if vote.is_none() { prepared.vote_input().to_vec() } else { Vec::new() };
+    let voted = match vote {
+        Some(vote) => ballot.prepared(vote).await,
+        None => ballot.prepared_updates(&lines).await,
+    };
+    let ended = prepared.finish(move |prepared| match voted {
+        Ok(carried) => commit(prepared, &carried),
+        // Its locks go here, before anybody hears of it.
+        Err(error) => Err(ChangeError::Preparatory(error)),
+    });
+    ended.await.map_err(|error| ChangeError::Status(errors::workers(&error)))??;
+    let voted = match vote {
+        Some(vote) => ballot.committed(vote).await,
+        None => ballot.committed_updates(&lines).await,
+    };
+    voted.map_err(ChangeError::Committing)
 }
 
 fn commit(prepared: Prepared, _: &Carried) -> Result<(), ChangeError> {
     prepared.commit().map_err(ChangeError::Broken)
-}
-
-// === impl Held ===
-
-impl Held<'_> {
-    async fn vote_and_commit(
-        mut self,
-        ballot: &Ballot,
-        vote: Option<Vote>,
-    ) -> Result<(), ChangeError> {
-        let lines = match (&vote, &self.prepared) {
-            (None, Some(prepared)) => prepared.vote_input().to_vec(),
-            (Some(_), _) | (None, None) => Vec::new(),
-        };
-        let voted = match vote {
-            Some(vote) => ballot.prepared(vote).await,
-            None => ballot.prepared_updates(&lines).await,
-        };
-        let prepared = self.prepared.take();
-        let end = move || match (voted, prepared) {
-            (Ok(carried), Some(prepared)) => commit(*prepared, &carried),
-            // Its locks go here, before anybody hears of it.
-            (Err(error), _) => Err(ChangeError::Preparatory(error)),
-            (Ok(_), None) => Ok(()),
-        };
-        let ended = self.writing.run(end).await;
-        ended.map_err(|error| ChangeError::Status(errors::workers(&error)))??;
-        let voted = match vote {
-            Some(vote) => ballot.committed(vote).await,
-            None => ballot.committed_updates(&lines).await,
-        };
-        voted.map_err(ChangeError::Committing)
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if let Some(prepared) = self.prepared.take() {
-            self.writing.drop_later(prepared);
-        }
-    }
 }
 
 // === impl ChangeError ===
@@ -184,7 +200,16 @@ impl ChangeError {
             Self::Preparatory(error) => {
                 voting::failure(Code::Internal, steps.preparatory_vote, &error)
             }
-            Self::Broken(error) => errors::internal(steps.committing, &error),
+            Self::Objects(error) => errors::internal(steps.preparing, &error),
+            Self::Broken(error) => {
+                // `internal` keeps to the log what stands behind a failure.
+                let uncertain = matches!(error, CommitError::Uncertain { .. });
+                let status = errors::internal(steps.committing, &error);
+                match uncertain {
+                    false => status,
+                    true => Status::internal(format!("{}: {MAY_HAVE_CHANGED}", steps.committing)),
+                }
+            }
             Self::Committing(error) => {
                 voting::failure(Code::Internal, steps.committing_vote, &error)
             }
@@ -195,5 +220,11 @@ impl ChangeError {
 impl From<PrepareError> for ChangeError {
     fn from(error: PrepareError) -> Self {
         Self::Refused(error.into())
+    }
+}
+
+impl From<ObjectSyncError> for ChangeError {
+    fn from(error: ObjectSyncError) -> Self {
+        Self::Objects(error)
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Always true: reflection shows what is served, and no more.
 
+mod built;
+
+pub(super) use self::built::is_built;
+
 use super::Resources;
 use super::blob::Blobs;
 use super::call::observed::Request as Body;
@@ -32,7 +36,7 @@ use tonic_reflection::server::Builder;
 use tower_service::Service;
 
 /// A message from a client, as Go's default has it. Bulk data comes in pieces of 128 KiB.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
+pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// What reflection shows: names of the services below.
 const SERVED: &[&str] = &[

@@ -31,6 +31,8 @@ pub(super) fn target(context: &Context, named: Option<Repository>) -> Result<Tar
     let unset = || Status::invalid_argument("storage name not set");
     let storage = StorageName::parse(&named.storage_name).ok_or_else(unset)?;
     let path = RelativePath::clean(&named.relative_path).map_err(|error| errors::path(&error))?;
+    let account = context.account();
+    account.is_about(&named.storage_name, &path.to_string());
     let objects = ObjectDirectories {
         own: named.git_object_directory,
         alternates: named.git_alternate_object_directories,

@@ -12,7 +12,8 @@ use crate::hooks::{
 };
 use crate::rpc::Services;
 use crate::rpc::wire::{Gone, Output};
-use gitring_git::receive_pack::{Command, Fallback, PushRequest};
+use gitring_git::receive_pack::list::Entry;
+use gitring_git::receive_pack::{Command, Fallback, PushRequest, State};
 use std::sync::Arc;
 
 /// Who judges.
@@ -63,7 +64,7 @@ impl Gate {
     }
 
     /// Why git itself has to serve a push: it has a hook that is not run here.
-    pub(super) fn fallback(&self) -> Option<Fallback> {
+    pub(in crate::rpc) fn fallback(&self) -> Option<Fallback> {
         match self {
             Self::GitLab { .. } => None,
             Self::Repository(own) => {
@@ -117,8 +118,7 @@ impl Gate {
 
     /// Tells those who want to know of what was done. That some of it failed was told and logged.
     pub(super) async fn post_receive<O: Output>(&self, push: Push<'_>, voice: &mut Voice<'_, O>) {
-        let done = |command: &Command| command.refused.is_none() && !command.did_not_exist;
-        let described = self.describe(push, done);
+        let described = self.describe(push, |state| state.is_told());
         if described.changes.is_empty() {
             return;
         }
@@ -131,12 +131,17 @@ impl Gate {
         drop(outcome);
     }
 
-    fn describe<'a>(&'a self, push: Push<'a>, is_told: fn(&Command) -> bool) -> Described<'a> {
+    fn describe<'a>(&'a self, push: Push<'a>, is_told: fn(&State) -> bool) -> Described<'a> {
         let (pusher, relative_path) = match self {
             Self::GitLab { pusher, relative_path } => (pusher.clone(), relative_path.as_str()),
             Self::Repository(_) => (Pusher::nobody(), ""),
         };
-        let told = push.request.commands.iter().filter(|command| is_told(command));
+        let told = push.request.commands.iter().filter(|command| is_told(&command.state));
+        let change = |command: Entry<'_>| Change {
+            old: command.old,
+            new: command.new,
+            name: command.name.to_vec(),
+        };
         let directories = push.quarantine.map(|quarantine| ObjectDirectories {
             object_directory: quarantine.path().to_owned(),
             alternates: vec![push.call.snapshot.objects_dir().to_owned()],

@@ -8,11 +8,13 @@ use super::{Call, PushError};
 use crate::reactor::workers::WorkerError;
 use crate::rpc::Services;
 use crate::rpc::wire::Output;
+use gitring_git::ObjectId;
 use gitring_git::history::Cancel;
 use gitring_git::objects::Store;
 use gitring_git::receive_pack::{
     Command, DeskError, Judge, Message, PushRequest, Server, Settings,
 };
+use gitring_git::repository::Snapshot;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,12 +35,12 @@ impl Drop for Judging {
 // === impl Judging ===
 
 impl Judging {
-    /// Judges over the objects of `store`.
+    /// Judges over the refs of `snapshot` and the objects of `store`.
     pub(super) fn new(
         services: &Rc<Services>,
         call: &Call,
         settings: Settings,
-        store: Arc<Store>,
+        (snapshot, store): (Arc<Snapshot>, Arc<Store>),
     ) -> Self {
         let server = Server {
             agent: services.agent.clone(),
@@ -46,7 +48,6 @@ impl Judging {
             explain_errors: services.explain_errors,
         };
         let cancel = Cancel::default();
-        let snapshot = Arc::clone(&call.snapshot);
         let judge = Judge::new(snapshot, store, server, settings, cancel.clone());
         Self { services: Rc::clone(services), judge: Some(judge), cancel }
     }
@@ -61,6 +62,11 @@ impl Judging {
         voice: &mut Voice<'_, O>,
     ) -> Result<PushRequest, PushError> {
         self.on_worker(request, rule, voice).await
+    }
+
+    /// What was found needed and lies outside of the quarantine ([`Judge::take_outside`]).
+    pub(super) fn take_outside(&mut self) -> Vec<ObjectId> {
+        self.judge.as_mut().map(Judge::take_outside).unwrap_or_default()
     }
 
     /// Judges one command, as git does directly before it updates the ref.

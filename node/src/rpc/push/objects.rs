@@ -12,7 +12,7 @@
 
 use super::voice::Voice;
 use super::{Call, PushError, of_relay};
-use crate::reactor::children::{Child, ChildCommand, CommandName, SpawnError};
+use crate::reactor::children::{Child, ChildCommand, CommandName, Need, SpawnError};
 use crate::rpc::Services;
 use crate::rpc::feed::feed;
 use crate::rpc::packets::Packets;
@@ -23,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 use gitring_git::objects::Store;
 use gitring_git::quarantine::QuarantineError;
 use gitring_git::receive_pack::{DeskError, PushRequest, Settings};
+use gitring_git::repository::Snapshot;
 use gitring_git::unpack::{self, HEADER_BYTES, Header};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ pub(super) struct Taken {
     pub(super) quarantine: Held<Quarantine>,
     /// The repository's objects with it.
     pub(super) store: Arc<Store>,
+    /// The repository as it is now: others may have pushed while this pack came.
+    pub(super) snapshot: Arc<Snapshot>,
 }
 
 /// A push up to its pack.
@@ -81,7 +84,8 @@ impl<I: Input> Taking<'_, '_, I> {
         settings.input_bytes_max = Some(bytes_max);
         let kind = unpack::Child::of(&header, &settings);
         let args = unpack::arguments(kind, &header, request, &settings, shallow_file.as_deref());
-        let command = self.command(kind, args, &quarantine);
+        let need = Need::unpack(header.objects);
+        let command = self.command((kind, need), args, &quarantine);
         let rest = front.slice(HEADER_BYTES..);
         let time_max = limits.unpack_time_max;
         let unpacking = self.unpack(kind, command, rest, voice);
@@ -131,7 +135,7 @@ impl<I: Input> Taking<'_, '_, I> {
 
     fn command(
         &self,
-        kind: unpack::Child,
+        (kind, need): (unpack::Child, Need),
         args: Vec<OsString>,
         quarantine: &Quarantine,
     ) -> ChildCommand {
@@ -149,6 +153,7 @@ impl<I: Input> Taking<'_, '_, I> {
         ChildCommand {
             name: CommandName { cmd: "git", subcmd },
             account: Arc::clone(&self.call.account),
+            need,
             program: git.program.clone(),
             args,
             env,
@@ -198,12 +203,13 @@ impl<I: Input> Taking<'_, '_, I> {
         quarantine: Held<Quarantine>,
         voice: &mut Voice<'_, O>,
     ) -> Result<Taken, PushError> {
-        let snapshot = Arc::clone(&self.call.snapshot);
+        let repository = Arc::clone(&self.call.repository);
         let syncing = self.services.writing.run(move || {
             quarantine.sync()?;
+            let snapshot = repository.snapshot()?;
             let store = snapshot.store.with_quarantine(quarantine.path());
             let store = Arc::new(store.map_err(DeskError::Store)?);
-            Ok::<_, PushError>(Taken { quarantine, store })
+            Ok::<_, PushError>(Taken { quarantine, store, snapshot })
         });
         voice.wait_for(syncing).await??
     }

@@ -24,6 +24,8 @@ use crate::rpc::votes::HookName;
 use crate::rpc::wire::{Gone, Input, Output};
 use gitring_daemon::log;
 use gitring_git::receive_pack::{Judge, Outcome, PushRequest, Settings};
+use gitring_git::ref_transaction::UPDATES_MAX;
+use gitring_git::repository::Snapshot;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -34,6 +36,11 @@ const PRE_RECEIVE_DECLINED: &str = "pre-receive hook declined";
 impl<I: Input, O: Output> Conversation<'_, I, O> {
     /// Takes the pack, judges the commands and does those that stand.
     pub(super) async fn receive(&mut self, request: PushRequest) -> Result<Outcome, PushError> {
+        if request.atomic && request.commands.len() > UPDATES_MAX {
+            let refs = request.commands.len();
+            let reason = format!("an atomic push of {refs} refs, allowed: {UPDATES_MAX}");
+            return Ok(Outcome::not_unpacked(request, reason));
+        }
         let keep_alive = self.settings.keep_alive;
         let mut voice = Voice::new(self.output, request.sideband, keep_alive);
         let taken = if request.has_pack() {
@@ -42,27 +49,34 @@ impl<I: Input, O: Output> Conversation<'_, I, O> {
             let taking = Taking { services, call, settings, packets };
             match taking.take(&request, &mut voice).await? {
                 Ok(taken) => Some(taken),
-                Err(reason) => return Ok(Outcome::not_unpacked(&request, reason)),
+                Err(reason) => return Ok(Outcome::not_unpacked(request, reason)),
             }
         } else {
             None
         };
-        let (store, quarantine) = match taken {
-            Some(taken) => (taken.store, Some(taken.quarantine)),
-            None => (Arc::clone(&self.call.snapshot.store), None),
+        let (snapshot, store, quarantine) = match taken {
+            Some(taken) => (taken.snapshot, taken.store, Some(taken.quarantine)),
+            None => {
+                let snapshot = look(self.services, &self.call).await?;
+                let store = Arc::clone(&snapshot.store);
+                (snapshot, store, None)
+            }
         };
         let (services, call) = (Rc::clone(self.services), Rc::clone(&self.call));
-        let settings = self.settings.clone();
-        let mut judging = Judging::new(&services, &call, settings, Arc::clone(&store));
+        let seen = (Arc::clone(&snapshot), Arc::clone(&store));
+        let mut judging = Judging::new(&services, &call, self.settings.clone(), seen);
         let mut request = judging.all(request, Judge::objects, &mut voice).await?;
         if !call.may_push(&services, &request, quarantine.as_deref(), &mut voice).await? {
-            request.commands.iter_mut().for_each(|command| command.refuse(PRE_RECEIVE_DECLINED));
+            request.commands.refuse_all(PRE_RECEIVE_DECLINED);
         }
-        if request.commands.iter().all(|command| command.refused.is_some()) {
-            return Ok(Outcome::of(&request));
+        if request.commands.iter().all(|command| command.state.refused.is_some()) {
+            return Ok(Outcome::of(request));
         }
         let has_update = call.gate.has_update(&services, &call).await;
-        let landing = Landing { services, call, store, quarantine, has_update };
+        let outside = judging.take_outside();
+        let _share = std::mem::replace(&mut self.share, services.command_memory.share());
+        let landing =
+            Landing { services, call, snapshot, store, quarantine, outside, has_update, _share };
         self.land(landing, judging, request).await
     }
 
@@ -106,10 +120,10 @@ impl Landing {
             self.land(&mut judging, request, &mut voice).await
         };
         let request = match landed {
-            Ok(request) => request,
+            Ok(request) => Arc::new(request),
             Err(error) => return line.land(Err(error)).await,
         };
-        line.land(Ok(Outcome::of(&request))).await;
+        line.land(Ok(Outcome::of(Arc::clone(&request)))).await;
         // An error: the client has left.
         let _ = told.await;
         let mut voice = Voice::new(&mut line, sideband, keep_alive);
@@ -136,9 +150,15 @@ impl Landing {
     }
 }
 
+/// The repository as it is now: its client may have taken its time to say what it wants.
+async fn look(services: &Services, call: &Call) -> Result<Arc<Snapshot>, PushError> {
+    let repository = Arc::clone(&call.repository);
+    Ok(services.workers.run(move || repository.snapshot()).await??)
+}
+
 /// git runs no post-receive hook where nothing was done.
 fn push_happened(request: &PushRequest) -> bool {
-    request.commands.iter().any(|command| command.refused.is_none() && !command.did_not_exist)
+    request.commands.iter().any(|command| command.state.is_told())
 }
 
 impl Call {

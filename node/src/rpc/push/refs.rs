@@ -16,36 +16,45 @@
 use super::gate::Push;
 use super::judging::Judging;
 use super::line::Line;
+use super::not_landed::NotLanded;
 use super::objects::Quarantine;
+use super::share::Share;
 use super::voice::Voice;
-use super::{Call, PushError};
+use super::{Call, PushError, uncertain};
 use crate::rpc::Services;
-use crate::rpc::votes::{HookName, VoteError};
+use crate::rpc::votes::HookName;
 use crate::rpc::wire::Gone;
-use crate::storage::Held;
+use crate::storage::{Held, Patience};
 use bstr::ByteSlice;
 use gitring_daemon::log;
+use gitring_git::ObjectId;
+use gitring_git::object_sync::sync_objects;
 use gitring_git::objects::Store;
-use gitring_git::quarantine::{Kept, QuarantineError};
+use gitring_git::quarantine::Kept;
 use gitring_git::receive_pack::judge::settle_atomic;
 use gitring_git::receive_pack::{Command, Judge, PushRequest};
-use gitring_git::ref_transaction::{
-    Change, CommitError, Expected, PrepareError, Prepared, RefFiles, Update, prepare,
-};
+use gitring_git::ref_transaction::{Change, Expected, PrepareError, Prepared, Update, prepare};
+use gitring_git::repository::Snapshot;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A push whose commands may be done.
 pub(super) struct Landing {
     pub(super) services: Rc<Services>,
     pub(super) call: Rc<Call>,
+    /// The repository as it was when the pack had come.
+    pub(super) snapshot: Arc<Snapshot>,
     /// Sees the quarantine.
     pub(super) store: Arc<Store>,
     /// Until it is published.
     pub(super) quarantine: Option<Held<Quarantine>>,
+    /// What is needed besides, and may not be on stable storage.
+    pub(super) outside: Vec<ObjectId>,
     /// Whether an `update` hook judges single refs.
     pub(super) has_update: bool,
+    /// Of the memory for commands, as long as it lands.
+    pub(super) _share: Share,
 }
 
 /// How long votes on what is done already wait for an answer once the client has left.
@@ -53,14 +62,6 @@ pub(super) const LATE_VOTE_MAX: Duration = Duration::from_secs(2);
 
 /// The client of a push that lands.
 type Ear<'l> = Voice<'l, Line>;
-
-/// Why refs are as they were.
-enum NotLanded {
-    Prepare(PrepareError),
-    Publish(QuarantineError),
-    Commit(CommitError),
-    Vote(VoteError),
-}
 
 // === impl Landing ===
 
@@ -76,11 +77,28 @@ impl Landing {
         voice: &mut Ear<'_>,
     ) -> Result<PushRequest, PushError> {
         let aliases = |judge: &mut Judge, request: &mut PushRequest| Ok(judge.aliases(request));
-        let request = judging.all(request, aliases, voice).await?;
-        match request.atomic {
-            true => self.all_or_nothing(judging, request, voice).await,
-            false => Ok(self.one_by_one(judging, request, voice).await),
+        let mut request = judging.all(request, aliases, voice).await?;
+        if let Err(error) = self.settle(voice).await? {
+            let _ = voice.say(error.line().as_bytes()).await;
+            refuse_open(&mut request, 0, error.reason("failed to update ref"));
+            return Ok(request);
         }
+        let request = match request.atomic {
+            true => self.all_or_nothing(judging, request, voice).await?,
+            false => self.one_by_one(judging, request, voice).await,
+        };
+        Ok(uncertain::look_again(&self.services, &self.call, request).await)
+    }
+
+    /// Brings to stable storage what others wrote of the objects that refs will lead to.
+    async fn settle(&mut self, voice: &mut Ear<'_>) -> Result<Result<(), NotLanded>, PushError> {
+        if self.outside.is_empty() {
+            return Ok(Ok(()));
+        }
+        let (store, calls) = (Arc::clone(&self.store), self.services.writing.calls());
+        let outside = std::mem::take(&mut self.outside);
+        let syncing = self.services.writing.run(move || sync_objects(&store, &outside, &calls));
+        Ok(voice.wait_for(syncing).await??.map_err(NotLanded::Objects))
     }
 
     async fn one_by_one(
@@ -89,13 +107,18 @@ impl Landing {
         mut request: PushRequest,
         voice: &mut Ear<'_>,
     ) -> PushRequest {
+        let began = Instant::now();
         for at in 0..request.commands.len() {
+            if let Some(reason) = self.services.landings.stop(began) {
+                refuse_open(&mut request, at, reason);
+                break;
+            }
             match self.one(judging, &mut request, at, voice).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     let reason = error.reason("failed to update ref");
                     let _ = voice.say(error.line().as_bytes()).await;
-                    request.commands[at].refuse(reason);
+                    request.commands.state_mut(at).refuse(reason);
                     if matches!(error, NotLanded::Publish(_)) {
                         refuse_open(&mut request, at, reason);
                     }
@@ -116,11 +139,11 @@ impl Landing {
         at: usize,
         voice: &mut Ear<'_>,
     ) -> Result<Result<(), NotLanded>, PushError> {
-        if request.commands[at].is_open() {
+        if request.commands.state(at).is_open() {
             self.judge(judging, request, at, voice).await?;
         }
-        match request.commands[at].is_open() {
-            true => self.transact(vec![self.update(&request.commands[at])], voice).await,
+        match request.commands.state(at).is_open() {
+            true => self.transact(vec![self.update(&request.commands.get(at))], voice).await,
             false => Ok(Ok(())),
         }
     }
@@ -131,20 +154,21 @@ impl Landing {
         mut request: PushRequest,
         voice: &mut Ear<'_>,
     ) -> Result<PushRequest, PushError> {
-        let open: Vec<usize> =
-            (0..request.commands.len()).filter(|at| request.commands[*at].is_open()).collect();
+        let open: Vec<usize> = (0..request.commands.len())
+            .filter(|at| request.commands.state(*at).is_open())
+            .collect();
         for at in &open {
             self.judge(judging, &mut request, *at, voice).await?;
-            if request.commands[*at].refused.is_some() {
+            if request.commands.state(*at).refused.is_some() {
                 settle_atomic(&mut request);
                 return Ok(request);
             }
         }
-        let updates = open.iter().map(|at| self.update(&request.commands[*at])).collect();
+        let updates = open.iter().map(|at| self.update(&request.commands.get(*at))).collect();
         if let Err(error) = self.transact(updates, voice).await? {
             let reason = error.reason("atomic transaction failed");
             voice.say(error.line().as_bytes()).await?;
-            request.commands.iter_mut().for_each(|command| command.refuse(reason));
+            request.commands.refuse_all(reason);
         }
         Ok(request)
     }
@@ -157,12 +181,12 @@ impl Landing {
         at: usize,
         voice: &mut Ear<'_>,
     ) -> Result<(), PushError> {
-        let command = request.commands[at].clone();
-        request.commands[at] = judging.one(command, voice).await?;
-        if request.commands[at].is_open() && !self.may_update(request, at, voice).await? {
-            let line = format!("error: hook declined to update {}\n", request.commands[at].name);
+        let command = judging.one(request.commands.get(at), voice).await?;
+        *request.commands.state_mut(at) = command.state;
+        if command.state.is_open() && !self.may_update(request, &command, voice).await? {
+            let line = format!("error: hook declined to update {}\n", command.name);
             voice.say(line.as_bytes()).await?;
-            request.commands[at].refuse("hook declined");
+            request.commands.state_mut(at).refuse("hook declined");
         }
         Ok(())
     }
@@ -170,7 +194,7 @@ impl Landing {
     async fn may_update(
         &self,
         request: &PushRequest,
-        at: usize,
+        command: &Command,
         voice: &mut Ear<'_>,
     ) -> Result<bool, PushError> {
         let (services, call) = (&*self.services, &*self.call);
@@ -178,7 +202,7 @@ impl Landing {
         if ballot.is_primary() && self.has_update {
             let quarantine = self.quarantine.as_deref();
             let push = Push { services, call, request, quarantine };
-            if !gate.update(push, &request.commands[at], voice).await? {
+            if !gate.update(push, command, voice).await? {
                 ballot.stop().await;
                 return Ok(false);
             }
@@ -194,7 +218,7 @@ impl Landing {
 
     fn update(&self, command: &Command) -> Update {
         let name = self.call.namespace.full_name(command.name.as_bstr());
-        let old = match command.is_old_unchecked {
+        let old = match command.state.is_old_unchecked {
             true => Expected::Any,
             false => Expected::Is(command.old),
         };
@@ -211,18 +235,11 @@ impl Landing {
         updates: Vec<Update>,
         voice: &mut Ear<'_>,
     ) -> Result<Result<(), NotLanded>, PushError> {
-        let (writing, ballot) = (&self.services.writing, &self.call.ballot);
-        let (snapshot, store) = (Arc::clone(&self.call.snapshot), Arc::clone(&self.store));
-        let (calls, committer) = (writing.calls(), self.call.committer.clone());
-        let preparing = writing.make(move || {
-            let files = RefFiles::of(&snapshot)?.with_calls(calls);
-            let files = files.with_log_entry(committer, "push");
-            prepare(&files, &store, updates)
-        });
-        let prepared = match voice.wait_for(preparing).await?? {
+        let prepared = match self.prepare(updates, voice).await? {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(NotLanded::Prepare(error))),
         };
+        let ballot = &self.call.ballot;
         let lines = prepared.vote_input().to_vec();
         // While the others are asked the client may still change its mind.
         let vote = voice.ask(ballot.prepared_updates(&lines), Duration::ZERO).await?;
@@ -231,11 +248,11 @@ impl Landing {
             Err(error) => return Ok(Err(NotLanded::Vote(error))),
         };
         let quarantine = self.quarantine.take();
-        let landing = writing.run(move || {
+        let landing = prepared.finish(move |prepared| {
             let quarantine = quarantine.map(Held::into_inner);
             let kept = quarantine.map(|quarantine| quarantine.migrate(&carried)).transpose();
             let kept = kept.map_err(NotLanded::Publish)?;
-            land(prepared.into_inner(), kept)
+            land(prepared, kept)
         });
         if let Err(error) = voice.wait_for(landing).await?? {
             return Ok(Err(error));
@@ -251,10 +268,40 @@ impl Landing {
     }
 }
 
+impl Landing {
+    /// Locks refs and writes their new values. Where too many threads wait for locks, this waits
+    /// without one.
+    async fn prepare(
+        &self,
+        updates: Vec<Update>,
+        voice: &mut Ear<'_>,
+    ) -> Result<Result<Held<Prepared>, PrepareError>, PushError> {
+        let writing = &self.services.writing;
+        let mut patience = Patience::begin();
+        loop {
+            let (snapshot, store) = (Arc::clone(&self.snapshot), Arc::clone(&self.store));
+            let (committer, updates) = (self.call.committer.clone(), updates.clone());
+            let files = writing.ref_files(&snapshot);
+            let preparing = writing.make(move || {
+                let files = files?.with_log_entry(committer, "push");
+                prepare(&files, &store, updates)
+            });
+            match voice.wait_for(preparing).await?? {
+                Err(PrepareError::Crowded { patience: most, .. })
+                    if voice.wait_for(patience.pause(most)).await? => {}
+                prepared => return Ok(prepared),
+            }
+        }
+    }
+}
+
 /// For what is behind one that failed in a way that leaves no objects to refer to.
-fn refuse_open(request: &mut PushRequest, from: usize, reason: &str) {
-    let open = request.commands.iter_mut().skip(from).filter(|command| command.is_open());
-    open.for_each(|command| command.refuse(reason));
+fn refuse_open(request: &mut PushRequest, from: usize, reason: &'static str) {
+    for at in from..request.commands.len() {
+        if request.commands.state(at).is_open() {
+            request.commands.state_mut(at).refuse(reason);
+        }
+    }
 }
 
 /// Commits, and lets go of the packs that had to be kept until refs lead to them.
@@ -262,35 +309,4 @@ fn land(prepared: Prepared, kept: Option<Kept>) -> Result<(), NotLanded> {
     let committed = prepared.commit().map_err(NotLanded::Commit);
     drop(kept);
     committed
-}
-
-// === impl NotLanded ===
-
-impl NotLanded {
-    /// What the report says, in git's words; `refused` where the refs were not updated.
-    fn reason(&self, refused: &'static str) -> &'static str {
-        match self {
-            Self::Publish(_) => "unable to migrate objects to permanent storage",
-            Self::Prepare(_) | Self::Commit(_) | Self::Vote(_) => refused,
-        }
-    }
-
-    /// What stands on band 2. What only concerns the server is for its log.
-    fn line(&self) -> String {
-        match self {
-            Self::Prepare(error) => format!("error: {error}\n"),
-            Self::Vote(error) => {
-                tracing::warn!(error = log::chain(error), "vote on what is prepared");
-                "error: ref updates aborted by hook\n".to_owned()
-            }
-            Self::Publish(error) => {
-                tracing::error!(error = log::chain(error), "publish what was pushed");
-                String::new()
-            }
-            Self::Commit(error) => {
-                tracing::error!(error = log::chain(error), "commit what was pushed");
-                "error: the disk failed\n".to_owned()
-            }
-        }
-    }
 }

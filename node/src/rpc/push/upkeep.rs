@@ -7,7 +7,7 @@
 
 use super::voice::Voice;
 use super::{Call, PushError};
-use crate::reactor::children::{ChildCommand, CommandName, Output as Pipes};
+use crate::reactor::children::{ChildCommand, CommandName, Need, Output as Pipes};
 use crate::rpc::Services;
 use crate::rpc::wire::Output;
 use gitring_git::receive_pack::Settings;
@@ -51,6 +51,7 @@ async fn run<O: Output>(
     let command = ChildCommand {
         name: CommandName { cmd: "git", subcmd },
         account: Arc::clone(&call.account),
+        need: Need::server(),
         program: services.git.program.clone(),
         args: [subcmd].iter().chain(options).map(Into::into).collect(),
         env: services.git.environment_under(&call.options),

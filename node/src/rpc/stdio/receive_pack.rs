@@ -1,7 +1,9 @@
 //! `gitring-node receive-pack`: a drop-in for `git receive-pack` (git-receive-pack(1)).
 //!
 //! Always true: the hooks of the repository and its `receive.*` settings are honoured; what git
-//! does behind a push (`receive.autoGC`, `receive.updateServerInfo`) follows here as well.
+//! does behind a push (`receive.autoGC`, `receive.updateServerInfo`) follows here as well. What only
+//! git can do, git does in our place: the process becomes git before anything was read or said, so
+//! that outputs come in git's order.
 
 use super::{Entered, callers_variables, converse, enter, exit, git_program, services};
 use crate::hooks::GitHooks;
@@ -13,12 +15,17 @@ use crate::rpc::votes::Ballot;
 use crate::rpc::wire::Summary;
 use bstr::BString;
 use gitring_daemon::log;
+use gitring_git::quarantine::sweep;
+use gitring_git::receive_pack::Settings;
 use gitring_git::ref_transaction::end_sessions;
 use gitring_git::repository::{Repository, Snapshot};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
+
+/// Remains of dead processes that are removed before a push, of each kind.
+const SWEPT_MAX: usize = 8;
 
 /// What `git receive-pack` takes.
 #[derive(Debug, clap::Args)]
@@ -61,9 +68,17 @@ fn become_git() -> Result<(), String> {
 fn serve(arguments: &Arguments) -> Result<(), String> {
     let Entered { repository, snapshot, namespace, version } =
         enter("receive-pack", &arguments.directory, false)?;
+    let gate = Gate::Repository(hooks(&repository, &snapshot));
+    // What cannot be told is told where the push is served.
+    let settings = Settings::of(&snapshot.config, &snapshot);
+    if settings.ok().and_then(|settings| settings.fallback).or(gate.fallback()).is_some() {
+        return become_git();
+    }
+    // What cannot be swept is nobody's concern here, and goes with the next one or `git gc`.
+    drop(sweep(snapshot.objects_dir(), SWEPT_MAX));
     let call = Call {
         committer: Some(committer(&snapshot)),
-        gate: Gate::Repository(hooks(&repository, &snapshot)),
+        gate,
         repository,
         snapshot,
         operation: match arguments.http_backend_info_refs {

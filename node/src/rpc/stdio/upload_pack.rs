@@ -1,6 +1,7 @@
 //! `gitring-node upload-pack`: a drop-in for `git upload-pack` (git-upload-pack(1)).
 
 use super::{converse, enter, exit, services};
+use crate::limits::{Known, Requester};
 use crate::pack_cache::BuildError;
 use crate::reactor::children::Account;
 use crate::rpc::fetch::{self, ABORTED};
@@ -55,6 +56,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         namespace: entered.namespace,
         // Nobody reads metrics of this process, and its children inherit a correlation id.
         account: Arc::new(Account::new("", "", String::new())),
+        requester: Requester::of(Known::default()),
     };
     let silence_max = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
     let fetched = converse(silence_max, services()?, async |services, mut input, mut output| {

@@ -125,3 +125,31 @@ fn the_highest_known_version_counts() {
     check(&format!("version=2:{}", "x".repeat(246)), "v2");
     check(&format!("version=2:{}", "x".repeat(247)), "v0");
 }
+
+#[test]
+fn no_request_leads_out_of_the_storage() {
+    let examples = [
+        "GET /a%20b/c.git/info/refs?service=git-upload-pack\nGit-Protocol: version=2:version=1",
+        "POST /g/a.git/git-upload-pack\nContent-Type: application/x-git-upload-pack-request\n\
+         Content-Encoding: gzip",
+        "HEAD /%2e%2e/%2Fetc/info/refs?service=git-receive-pack&x=%00",
+    ];
+    crate::mutations::each(&examples.map(Vec::from), |input| {
+        let text = String::from_utf8_lossy(input);
+        let (line, headers) = text.split_once('\n').unwrap_or((&text, ""));
+        let (method, uri) = line.split_once(' ').unwrap_or((line, "/"));
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers.lines().filter_map(|line| line.split_once(": ")) {
+            request = request.header(name, value);
+        }
+        let Ok(request) = request.body(()) else { return };
+        for takes_pushes in [false, true] {
+            if let Ok(asked) = parse(&request.clone().into_parts().0, takes_pushes) {
+                let path = asked.repository.as_str();
+                let is_plain = |part| !matches!(part, "" | "." | "..");
+                assert!(path.split('/').all(is_plain) && !path.contains('\0'), "{text}");
+                assert!(takes_pushes || !matches!(asked.service, Service::ReceivePack(_)));
+            }
+        }
+    });
+}

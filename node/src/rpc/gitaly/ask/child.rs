@@ -4,7 +4,7 @@
 //! the account of its call.
 //! Never here: packs.
 
-use crate::reactor::children::{ChildCommand, CommandName, Exit, SpawnError};
+use crate::reactor::children::{ChildCommand, CommandName, Exit, Need, SpawnError};
 use crate::rpc::Services;
 use crate::rpc::fallback::gather;
 use crate::rpc::gitaly::call::context::Context;
@@ -87,6 +87,7 @@ pub(in crate::rpc::gitaly) async fn ask(
         .spawn(ChildCommand {
             name: CommandName { cmd: "git", subcmd: asked.subcmd },
             account: context.account(),
+            need: Need::question(),
             program: services.git.program.clone(),
             args: args.map(OsString::from).collect(),
             env: services.git.plain_environment(),

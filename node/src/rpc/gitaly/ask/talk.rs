@@ -10,7 +10,7 @@
 
 use super::child::ChildError;
 use super::site::Site;
-use crate::reactor::children::{Child, ChildCommand, CommandName};
+use crate::reactor::children::{Child, ChildCommand, CommandName, Need};
 use crate::rpc::gitaly::errors;
 use crate::rpc::gitaly::refs::{exit_text, quoted};
 use bstr::ByteSlice;
@@ -87,6 +87,7 @@ impl Talk {
         let command = ChildCommand {
             name: CommandName { cmd: "git", subcmd },
             account: site.context.account(),
+            need: Need::question(),
             program: git.program.clone(),
             args: std::iter::once(subcmd.into()).chain(args).collect(),
             env,

@@ -1,83 +1,138 @@
 //! Who may call (`[auth]`), by Gitaly's rules, words and metrics.
+//!
+//! Always true:
+//! - a call is judged by one configuration as a whole, the one that is current when it comes;
+//! - every token is compared, whichever fits, and a refusal says nothing of any of them.
 
+use arc_swap::ArcSwap;
 use gitring_proto::token::{Credentials, Secret};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
-use std::cell::OnceCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tonic::Status;
 
 /// `[auth]`.
 #[derive(Debug, Clone, Default)]
 pub struct AuthConfig {
-    /// `token`. Without it everybody may call.
-    pub secret: Option<Arc<Secret>>,
+    /// `token`, under the name `token`, and `tokens`. Without any everybody may call.
+    pub tokens: Vec<NamedSecret>,
     /// `transitioning`: tokens are judged and counted, but nobody is refused.
     pub transitioning: bool,
+    /// `insecure`: that there is no token is meant so.
+    pub insecure: bool,
+}
+
+/// A secret that clients sign with.
+#[derive(Debug, Clone)]
+pub struct NamedSecret {
+    /// How its uses are counted.
+    pub name: String,
+    /// What is shared.
+    pub secret: Secret,
 }
 
 /// Judges requests.
 #[derive(Debug)]
 pub(in crate::rpc::gitaly) struct Auth {
-    config: AuthConfig,
+    judge: ArcSwap<Judge>,
     metrics: AuthMetrics,
-    /// Of those that may call, once one has.
-    let_in: OnceCell<IntCounter>,
 }
 
-/// Answers: who would be refused, and why, before enforcement is turned on?
+/// One configuration, with its counters.
+#[derive(Debug)]
+struct Judge {
+    tokens: Vec<Token>,
+    transitioning: bool,
+    /// Of those that may call, once one has.
+    let_in: OnceLock<IntCounter>,
+}
+
+#[derive(Debug)]
+struct Token {
+    name: String,
+    secret: Secret,
+    uses: IntCounter,
+}
+
+/// Answers: who would be refused, and why, before enforcement is turned on? Which tokens are still
+/// in use?
 #[derive(Debug, Clone)]
-pub(in crate::rpc::gitaly) struct AuthMetrics {
+struct AuthMetrics {
     authentications: IntCounterVec,
     errors: IntCounterVec,
+    uses: IntCounterVec,
 }
 
 // === impl Auth ===
 
 impl Auth {
-    pub(in crate::rpc::gitaly) fn new(config: AuthConfig, metrics: AuthMetrics) -> Self {
-        Self { config, metrics, let_in: OnceCell::new() }
+    pub(in crate::rpc::gitaly) fn register(config: &AuthConfig, registry: &Registry) -> Self {
+        let metrics = AuthMetrics::register(registry);
+        Self { judge: ArcSwap::from_pointee(metrics.judge(config)), metrics }
     }
 
-    /// Judges the header `authorization` of a request.
-    pub(in crate::rpc::gitaly) fn check(&self, header: Option<&[u8]>) -> Result<(), Status> {
-        let Some(secret) = &self.config.secret else {
-            self.count_let_in("server disabled authentication");
-            return Ok(());
-        };
-        match self.judge(secret, header) {
-            Ok(()) => {
-                self.count_let_in(match self.config.transitioning {
-                    true => "would be ok",
-                    false => "ok",
-                });
-                Ok(())
-            }
-            Err((label, status)) => {
-                self.counter(label).inc();
-                if self.config.transitioning { Ok(()) } else { Err(status) }
+    /// Requests that come from now on are judged by this configuration.
+    pub(in crate::rpc::gitaly) fn reload(&self, config: &AuthConfig) {
+        let before = self.judge.swap(Arc::new(self.metrics.judge(config)));
+        // Names come and go: series of those that are gone would only add up.
+        for token in &before.tokens {
+            if config.tokens.iter().all(|current| current.name != token.name) {
+                let _ = self.metrics.uses.remove_label_values(&[&token.name]);
             }
         }
     }
 
-    fn judge(&self, secret: &Secret, header: Option<&[u8]>) -> Result<(), (&'static str, Status)> {
+    /// Judges the header `authorization` of a request.
+    pub(in crate::rpc::gitaly) fn check(&self, header: Option<&[u8]>) -> Result<(), Status> {
+        let judge = self.judge.load();
+        if judge.tokens.is_empty() {
+            self.count_let_in(&judge, "server disabled authentication");
+            return Ok(());
+        }
+        match self.judge(&judge.tokens, header) {
+            Ok(token) => {
+                token.uses.inc();
+                self.count_let_in(
+                    &judge,
+                    match judge.transitioning {
+                        true => "would be ok",
+                        false => "ok",
+                    },
+                );
+                Ok(())
+            }
+            Err((label, status)) => {
+                self.counter(&judge, label).inc();
+                if judge.transitioning { Ok(()) } else { Err(status) }
+            }
+        }
+    }
+
+    /// The token that a request was signed with.
+    fn judge<'t>(
+        &self,
+        tokens: &'t [Token],
+        header: Option<&[u8]>,
+    ) -> Result<&'t Token, (&'static str, Status)> {
         let required = |_| ("unauthenticated", Status::unauthenticated("authentication required"));
         let credentials = Credentials::parse(header.unwrap_or_default()).map_err(required)?;
-        credentials.verify(secret, unix_time_s()).map_err(|error| {
+        let secrets = tokens.iter().map(|token| &token.secret);
+        let signer = credentials.verify_any(secrets, unix_time_s()).map_err(|error| {
             if let Some(reason) = error.metric() {
                 self.metrics.errors.with_label_values(&["v2", reason]).inc();
             }
             ("denied", Status::permission_denied("permission denied"))
-        })
+        })?;
+        Ok(&tokens[signer])
     }
 
-    /// The status of a service never changes: its series is looked up once.
-    fn count_let_in(&self, status: &'static str) {
-        self.let_in.get_or_init(|| self.counter(status)).inc();
+    /// The status of a configuration never changes: its series is looked up once.
+    fn count_let_in(&self, judge: &Judge, status: &'static str) {
+        judge.let_in.get_or_init(|| self.counter(judge, status)).inc();
     }
 
-    fn counter(&self, status: &'static str) -> IntCounter {
-        let enforced = if self.config.transitioning { "false" } else { "true" };
+    fn counter(&self, judge: &Judge, status: &'static str) -> IntCounter {
+        let enforced = if judge.transitioning { "false" } else { "true" };
         self.metrics.authentications.with_label_values(&[enforced, status])
     }
 }
@@ -90,19 +145,43 @@ fn unix_time_s() -> i64 {
 // === impl AuthMetrics ===
 
 impl AuthMetrics {
-    pub(in crate::rpc::gitaly) fn register(registry: &Registry) -> Self {
-        let authentications =
-            Opts::new("gitaly_authentications_total", "Requests by how their token was judged.");
-        let errors = Opts::new("gitaly_authentication_errors_total", "Tokens that were refused.");
-        let valid = "name and labels are valid";
-        let this = Self {
-            authentications: IntCounterVec::new(authentications, &["enforced", "status"])
-                .expect(valid),
-            errors: IntCounterVec::new(errors, &["version", "error"]).expect(valid),
+    fn register(registry: &Registry) -> Self {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels);
+            let vec = vec.expect("name and labels are valid");
+            registry.register(Box::new(vec.clone())).expect("registered once a registry");
+            vec
         };
-        let taken = "registered once a registry";
-        registry.register(Box::new(this.authentications.clone())).expect(taken);
-        registry.register(Box::new(this.errors.clone())).expect(taken);
-        this
+        Self {
+            authentications: counter(
+                "gitaly_authentications_total",
+                "Requests by how their token was judged.",
+                &["enforced", "status"],
+            ),
+            errors: counter(
+                "gitaly_authentication_errors_total",
+                "Tokens that were refused.",
+                &["version", "error"],
+            ),
+            uses: counter(
+                "gitring_auth_token_uses_total",
+                "Requests by the token that they were signed with.",
+                &["name"],
+            ),
+        }
+    }
+
+    /// A token that was never used counts 0, so that its disuse can be seen.
+    fn judge(&self, config: &AuthConfig) -> Judge {
+        let token = |token: &NamedSecret| Token {
+            name: token.name.clone(),
+            secret: token.secret.clone(),
+            uses: self.uses.with_label_values(&[&token.name]),
+        };
+        Judge {
+            tokens: config.tokens.iter().map(token).collect(),
+            transitioning: config.transitioning,
+            let_in: OnceLock::new(),
+        }
     }
 }

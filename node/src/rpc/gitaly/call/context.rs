@@ -1,6 +1,7 @@
 //! What a handler knows of its call besides the message.
 
 use super::record::Record;
+use crate::limits::{Admission, Known, Requester};
 use crate::reactor::children::Account;
 use crate::rpc::gitaly::Resources;
 use crate::rpc::gitaly::connection::Connection;
@@ -30,6 +31,8 @@ pub(in crate::rpc::gitaly) struct Context {
     backchannel: Option<Backchannel>,
     /// Which transaction the call belongs to.
     transaction: Option<HeaderValue>,
+    /// What lets it go on, for as long as it does.
+    admission: RefCell<Option<Admission>>,
 }
 
 /// A context on its way through tonic, which asks for `Send` of what it carries.
@@ -51,6 +54,7 @@ impl Context {
             sidechannel_id: last(METADATA_KEY),
             backchannel: connection.backchannel.clone(),
             transaction: headers.get(voting::METADATA_KEY).cloned(),
+            admission: RefCell::default(),
         }
     }
 
@@ -59,6 +63,23 @@ impl Context {
         let carried = extensions.get::<Carried>();
         let lost = || Status::internal("the call came without its context");
         carried.map(|carried| Rc::clone(&carried.0)).ok_or_else(lost)
+    }
+
+    /// Who takes turns with others.
+    pub(in crate::rpc::gitaly) fn requester(&self) -> Requester {
+        let record = self.record.borrow();
+        Requester::of(Known {
+            user_id: record.client.user_id.as_deref(),
+            remote_ip: record.client.remote_ip.as_deref(),
+            username: record.client.username.as_deref(),
+            peer: record.peer.ip(),
+        })
+    }
+
+    /// Holds what lets the call go on until the end of its answer. Nothing is left to the caller.
+    pub(super) fn hold(&self, admission: Option<Admission>) -> Option<Admission> {
+        *self.admission.borrow_mut() = admission;
+        None
     }
 
     /// Who pays for children.

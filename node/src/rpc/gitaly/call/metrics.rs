@@ -4,9 +4,9 @@
 //! [`NAMES_MAX`] of their own a method.
 
 use super::Called;
-use super::auth::AuthMetrics;
 use super::client::Client;
 use super::record::{Record, name};
+use crate::rpc::gitaly::upstream::UpstreamMetrics;
 use gitring_daemon::listener::Peer;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
@@ -21,13 +21,26 @@ const NAMES_MAX: usize = 100;
 /// What Rails and Gitaly's own clients say; `none` and `unknown` are said for them.
 const DEADLINE_TYPES: &[&str] = &["none", "unknown", "regular", "limited", "unlimited"];
 const AUTH_VERSIONS: &[&str] = &["v2", "unknown"];
+/// Gitaly's buckets; the first is for none at all.
+const OIDS_ASKED: [f64; 5] = [0.001, 1.0, 5.0, 10.0, 20.0];
+/// Labels of calls by what clients say of themselves.
+const CLIENT: [&str; 9] = [
+    "client_name",
+    "grpc_service",
+    "grpc_method",
+    "call_site",
+    "auth_version",
+    "grpc_code",
+    "deadline_type",
+    "method_operation",
+    "method_scope",
+];
 /// Status codes of gRPC.
 const CODES: usize = 17;
 
 /// Of all reactors.
 #[derive(Debug, Clone)]
 pub struct GitalyMetrics {
-    pub(in crate::rpc::gitaly) auth: AuthMetrics,
     started: IntCounterVec,
     handled: IntCounterVec,
     received: IntCounterVec,
@@ -36,9 +49,13 @@ pub struct GitalyMetrics {
     client_requests: IntCounterVec,
     tcp_connections: IntCounter,
     unix_connections: IntCounter,
+    tls_connections: IntCounter,
     pub(in crate::rpc::gitaly) negotiations: NegotiationMetrics,
     /// From a vote to its answer.
     pub(in crate::rpc::gitaly) voting_delay: Histogram,
+    pub(in crate::rpc::gitaly) upstream: UpstreamMetrics,
+    /// Commits asked for at once by ListCommitsByOid.
+    pub(in crate::rpc::gitaly) oids_asked: Histogram,
 }
 
 /// What clients use when they fetch.
@@ -89,8 +106,8 @@ pub(in crate::rpc::gitaly) struct MethodSeries {
 // === impl GitalyMetrics ===
 
 impl GitalyMetrics {
-    /// Registers them.
-    pub fn register(registry: &Registry) -> Self {
+    /// Registers them. Histograms of latencies have these buckets, seconds.
+    pub fn register(registry: &Registry, buckets_s: &[f64]) -> Self {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let vec = IntCounterVec::new(Opts::new(name, help), labels);
             let vec = vec.expect("name and labels are valid");
@@ -99,35 +116,34 @@ impl GitalyMetrics {
         };
         let method = ["grpc_type", "grpc_service", "grpc_method"];
         let with_code = ["grpc_type", "grpc_service", "grpc_method", "grpc_code"];
-        let client = [
-            "client_name",
-            "grpc_service",
-            "grpc_method",
-            "call_site",
-            "auth_version",
-            "grpc_code",
-            "deadline_type",
-            "method_operation",
-            "method_scope",
-        ];
         let feature = ["git_negotiation_feature"];
-        // Gitaly's default of prometheus.grpc_latency_buckets.
-        let buckets = vec![0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 30.0, 60.0, 300.0, 1500.0];
         let seconds = HistogramOpts::new("grpc_server_handling_seconds", "How long calls took.");
-        let seconds = HistogramVec::new(seconds.buckets(buckets.clone()), &method)
+        let seconds = HistogramVec::new(seconds.buckets(buckets_s.to_vec()), &method)
             .expect("name and labels are valid");
         registry.register(Box::new(seconds.clone())).expect("registered once a registry");
-        let delay = "gitaly_hook_transaction_voting_delay_seconds";
-        let delay = HistogramOpts::new(delay, "From a vote to its answer.").buckets(buckets);
-        let voting_delay = Histogram::with_opts(delay).expect("the name is valid");
-        registry.register(Box::new(voting_delay.clone())).expect("registered once a registry");
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let histogram = Histogram::with_opts(opts).expect("the name is valid");
+            registry.register(Box::new(histogram.clone())).expect("registered once a registry");
+            histogram
+        };
         let connections =
             counter("gitaly_connections_total", "Connections of Gitaly's clients.", &["type"]);
         Self {
             tcp_connections: connections.with_label_values(&["tcp"]),
             unix_connections: connections.with_label_values(&["unix"]),
-            auth: AuthMetrics::register(registry),
-            voting_delay,
+            tls_connections: connections.with_label_values(&["tls"]),
+            upstream: UpstreamMetrics::register(registry),
+            voting_delay: histogram(
+                "gitaly_hook_transaction_voting_delay_seconds",
+                "From a vote to its answer.",
+                buckets_s,
+            ),
+            oids_asked: histogram(
+                "gitaly_list_commits_by_oid_request_size",
+                "Commits asked for at once by ListCommitsByOid.",
+                &OIDS_ASKED,
+            ),
             started: counter("grpc_server_started_total", "Calls that began.", &method),
             handled: counter("grpc_server_handled_total", "Calls that ended.", &with_code),
             received: counter("grpc_server_msg_received_total", "Messages received.", &method),
@@ -136,7 +152,7 @@ impl GitalyMetrics {
             client_requests: counter(
                 "gitaly_service_client_requests_total",
                 "Calls by what clients say of themselves.",
-                &client,
+                &CLIENT,
             ),
             negotiations: NegotiationMetrics {
                 smarthttp: counter(
@@ -166,6 +182,7 @@ impl Series {
         match peer {
             Peer::Tcp(_) => self.of.tcp_connections.inc(),
             Peer::Unix => self.of.unix_connections.inc(),
+            Peer::Tls(_) => self.of.tls_connections.inc(),
         }
     }
 

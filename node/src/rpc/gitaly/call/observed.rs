@@ -3,10 +3,13 @@
 use super::context::Context;
 use super::metrics::MethodSeries;
 use crate::rpc::gitaly::Gitaly;
-use bytes::Bytes;
+use crate::rpc::gitaly::routes::MESSAGE_BYTES_MAX;
+use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use send_wrapper::SendWrapper;
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
@@ -29,6 +32,8 @@ struct Messages {
 /// A request's body on its way to the handler.
 pub(in crate::rpc::gitaly) struct Request {
     body: Incoming,
+    /// What was read of it before the handler did.
+    ahead: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
     watch: SendWrapper<Watch>,
 }
 
@@ -99,19 +104,41 @@ impl Request {
         series: Option<Rc<MethodSeries>>,
     ) -> Self {
         let watch = Watch { context, series, messages: Messages::default() };
-        Self { body, watch: SendWrapper::new(watch) }
+        Self { body, ahead: VecDeque::new(), watch: SendWrapper::new(watch) }
     }
-}
 
-impl Body for Request {
-    type Data = Bytes;
-    type Error = hyper::Error;
+    /// The first message, which the handler gets all the same; `None` where there is none, or none
+    /// that can be read.
+    pub(super) async fn first_message(&mut self) -> Option<Bytes> {
+        let mut head = BytesMut::new();
+        loop {
+            if let [compressed, length @ ..] = head.get(..PREFIX_BYTES).unwrap_or_default() {
+                let length = length.try_into().map_or(0, u32::from_be_bytes) as usize;
+                if *compressed != 0 || length > MESSAGE_BYTES_MAX {
+                    return None;
+                }
+                if head.len() >= PREFIX_BYTES + length {
+                    return Some(head.freeze().slice(PREFIX_BYTES..PREFIX_BYTES + length));
+                }
+            }
+            let frame = poll_fn(|context| self.poll_body(context)).await?;
+            if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
+                head.extend_from_slice(data);
+            }
+            let is_error = frame.is_err();
+            self.ahead.push_back(frame);
+            if is_error {
+                return None;
+            }
+        }
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    /// The next frame from the connection.
+    fn poll_body(
+        &mut self,
         context: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { body, watch } = &mut *self;
+        let Self { body, watch, .. } = self;
         let frame = Pin::new(body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()
@@ -124,13 +151,31 @@ impl Body for Request {
         }
         frame
     }
+}
+
+impl Body for Request {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.ahead.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.poll_body(context),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ahead.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.ahead.is_empty() {
+            true => self.body.size_hint(),
+            false => SizeHint::default(),
+        }
     }
 }
 
@@ -222,8 +267,16 @@ impl Watch {
 
 impl Drop for End {
     fn drop(&mut self) {
+        let record = self.context.record.borrow();
         if let Some(series) = &self.series {
-            self.gitaly.series.end(series, &self.context.record.borrow());
+            self.gitaly.series.end(series, &record);
+        }
+        record.end_trace();
+        if let Some(charge) = record.charge() {
+            self.gitaly.spending.charge(&charge);
+        }
+        if let Some(upstream) = &self.gitaly.upstream {
+            upstream.end(&self.context.record.borrow());
         }
     }
 }

@@ -3,11 +3,15 @@
 
 use super::Called;
 use super::client::{Client, known};
+use crate::limits::{Passage, Reason};
 use crate::reactor::children::Account;
 use crate::rpc::access_log::{cost, millis, whole_millis};
 use crate::rpc::wire::{PackServed, Summary};
+use crate::spending::Charge;
 use gitring_daemon::listener::Peer;
 use gitring_daemon::log;
+use gitring_daemon::otlp::{Attribute, Work};
+use gitring_daemon::relay::Target;
 use gitring_proto::gitaly::Repository;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,11 +35,23 @@ pub(in crate::rpc::gitaly) struct Record {
     pub(in crate::rpc::gitaly) git_protocol: Option<&'static str>,
     /// The pack that a fetch was served.
     pub(in crate::rpc::gitaly) pack: Option<PackServed>,
+    /// How it stood under the limit of its method, where there is one.
+    pub(in crate::rpc::gitaly) limit: Option<Box<Limited>>,
+    /// Who was to answer instead of this node.
+    pub(in crate::rpc::gitaly) upstream: Option<Arc<Target>>,
     /// Until the call has ended: nobody waits for it any more.
     pub(in crate::rpc::gitaly) code: Code,
     pub(in crate::rpc::gitaly) error: Option<Cow<'static, str>>,
     pub(in crate::rpc::gitaly) began: Instant,
     pub(in crate::rpc::gitaly) began_at: SystemTime,
+}
+
+/// How a call stood under a limit.
+#[derive(Debug)]
+pub(in crate::rpc::gitaly) struct Limited {
+    /// What is limited: a repository, by its path.
+    pub(in crate::rpc::gitaly) key: String,
+    pub(in crate::rpc::gitaly) passage: Passage,
 }
 
 /// A status code as Go's gRPC spells it.
@@ -111,6 +127,9 @@ macro_rules! last_line {
         let cost = cost(&record.account);
         let (of, pack) = (cost.as_ref(), record.pack.as_ref());
         let usage = of.filter(|cost| cost.started > 0).map(|cost| &cost.usage);
+        let limit = record.limit.as_deref();
+        let passage = limit.map(|limit| &limit.passage);
+        let acquire_ms = passage.map(|passage| whole_millis(passage.waited));
         let kind = if record.called.is_unary { "unary" } else { "streaming" };
         let code = name(record.code);
         line!($level, record, {
@@ -124,6 +143,11 @@ macro_rules! last_line {
             pack_objects_cache.hit = pack.map(PackServed::is_hit),
             pack_objects_cache.served_bytes = pack.map(|pack| pack.bytes),
             pack_objects_cache.generated_bytes = pack.and_then(PackServed::generated_bytes),
+            pack_objects_cache.role = pack.map(PackServed::role),
+            pack_objects_cache.builder = pack.and_then(PackServed::builder),
+            pack_objects_cache.build_cpu_ms = pack.and_then(PackServed::build_cpu).map(millis),
+            pack_objects_cache.saved_cpu_ms = pack.and_then(PackServed::saved_cpu).map(millis),
+            pack_objects_cache.wait_ms = pack.map(|pack| millis(pack.waited)),
             command.count = usage.and(of).map(|cost| u64::from(cost.started)),
             command.cpu_time_ms = usage.map(|usage| whole_millis(usage.user + usage.system)),
             command.user_time_ms = usage.map(|usage| whole_millis(usage.user)),
@@ -136,7 +160,17 @@ macro_rules! last_line {
             command.majflt = usage.map(|usage| usage.major_faults),
             command.spawn_token_wait_ms = of.map(|cost| whole_millis(cost.waited)),
             command.spawn_token_fork_ms = of.map(|cost| whole_millis(cost.forking)),
+            command.cgroup_path = record.account.cgroup(),
             command.spawn_token_error = of.and_then(|cost| cost.refused),
+            limit.limiting_type = passage.map(|_| "per-rpc"),
+            limit.limiting_key = limit.map(|limit| limit.key.as_str()),
+            limit.concurrency_queue_length = passage.map(|passage| passage.queue_length as u64),
+            limit.concurrency_queue_ms = acquire_ms,
+            limit.concurrency_in_progress = passage.map(|passage| passage.in_progress as u64),
+            limit.concurrency_dropped =
+                passage.and_then(|passage| passage.dropped).map(Reason::label),
+            acquire_ms = acquire_ms,
+            upstream = record.upstream.as_ref().map(|target| target.to_string()),
             error = record.error.as_deref(),
         }, "finished {kind} call with code {code}")
     }};
@@ -170,6 +204,48 @@ impl Record {
             { request_sha = request_sha, response_bytes = response_bytes, },
             "request details"
         );
+    }
+
+    /// What the call cost its repository, if it named one and was not refused for that.
+    pub(in crate::rpc::gitaly) fn charge(&self) -> Option<Charge<'_>> {
+        let named = self.repository.as_ref()?;
+        if matches!(self.code, Code::NotFound | Code::InvalidArgument) {
+            return None;
+        }
+        let usage = self.account.cost().usage;
+        // What a sidechannel carried is no part of the answer.
+        let sent_bytes = self.pack.as_ref().map_or(0, |pack| pack.bytes);
+        Some(Charge {
+            storage: &named.storage_name,
+            path: &named.relative_path,
+            children: usage.user + usage.system,
+            bytes: sent_bytes.max(self.response_bytes),
+        })
+    }
+
+    /// Ends the call's span, if it is traced: names of OpenTelemetry's conventions for RPCs.
+    pub(in crate::rpc::gitaly) fn end_trace(&self) {
+        let Some(trace) = self.account.trace() else { return };
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let mut attributes = vec![
+            ("rpc.system", text("grpc")),
+            ("rpc.service", text(&self.called.service)),
+            ("rpc.method", text(&self.called.method)),
+            ("rpc.grpc.status_code", Attribute::Number(i64::from(self.code as i32))),
+            ("correlation_id", text(self.account.correlation_id())),
+        ];
+        if let Some(named) = &self.repository {
+            attributes.push(("gitaly.repository.storage", text(&named.storage_name)));
+            attributes.push(("gitaly.repository.path", text(&named.relative_path)));
+        }
+        attributes.extend(self.pack.iter().flat_map(PackServed::attributes));
+        trace.call_ended(Work {
+            name: format!("{}/{}", self.called.service, self.called.method).into(),
+            began: self.began_at,
+            took: self.began.elapsed(),
+            attributes,
+            error: self.error.as_deref().map(str::to_owned),
+        });
     }
 
     /// Levels as go-grpc-middleware gives them to codes.

@@ -176,6 +176,7 @@ pub(in crate::rpc::gitaly) async fn list_by_oid(
 ) -> Result<Response<BoxStream<ListCommitsByOidResponse>>, Status> {
     let context = Context::of(request.extensions())?;
     let ListCommitsByOidRequest { repository, oid } = request.into_inner();
+    resources.oids_asked.observe(oid.len() as f64);
     let site = site(resources, context, repository).await?;
     let deadline = site.context.deadline();
     let stream = pieces(deadline, |sender| {

@@ -91,8 +91,9 @@ fn is_at_but_expected(line: &[u8]) -> Option<(String, String)> {
 impl From<PrepareError> for Refusal {
     fn from(error: PrepareError) -> Self {
         match error {
-            PrepareError::Locked { name, .. } if name.is_empty() => Self::PackedRefsLocked,
-            PrepareError::Locked { name, .. } => Self::Locked(name),
+            PrepareError::Locked { name, .. } | PrepareError::Crowded { name, .. } => {
+                if name.is_empty() { Self::PackedRefsLocked } else { Self::Locked(name) }
+            }
             // git reads a name of one component only to refuse it later.
             PrepareError::BadName(name) if is_formed(&name) => Self::Other,
             PrepareError::BadName(_) => Self::BadName,

@@ -5,7 +5,7 @@
 
 use super::list_refs::{Wanted, died, finish, gone, head};
 use super::pages::{Pages, Put};
-use crate::reactor::children::{ChildCommand, CommandName};
+use crate::reactor::children::{ChildCommand, CommandName, Need};
 use crate::rpc::fallback;
 use crate::rpc::gitaly::ask::child::{Answered, Asked, ChildError};
 use crate::rpc::gitaly::call::context::Context;
@@ -68,6 +68,7 @@ impl Asking {
         let command = ChildCommand {
             name: CommandName { cmd: "git", subcmd: SUBCMD },
             account: self.context.account(),
+            need: Need::question(),
             program: services.git.program.clone(),
             args: self.args(),
             env: services.git.plain_environment(),
@@ -144,6 +145,7 @@ fn failure(error: FetchError) -> Status {
         | FetchError::Build(_)
         | FetchError::Stream(_)
         | FetchError::Cache(_)
+        | FetchError::Limited(_)
         | FetchError::Child { .. } => errors::internal(SUBCMD, &error),
     }
 }

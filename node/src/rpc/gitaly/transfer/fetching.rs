@@ -76,6 +76,7 @@ pub(super) async fn prepare(
         options,
         namespace: Namespace::default(),
         account: context.account(),
+        requester: context.requester(),
     })
 }
 
@@ -145,6 +146,7 @@ pub(super) fn told(error: &FetchError) -> String {
         | FetchError::Pipe(_)
         | FetchError::Build(_)
         | FetchError::Stream(_)
+        | FetchError::Limited(_)
         | FetchError::Cache(_) => error.to_string(),
     }
 }
@@ -161,6 +163,7 @@ pub(super) fn failure(code: Code, error: &FetchError) -> Status {
             Status::deadline_exceeded("waiting for negotiation: context deadline exceeded")
         }
         FetchError::Workers(error) => errors::workers(error),
+        FetchError::Limited(refusal) => errors::refused(refusal, said()),
         FetchError::Spawn(SpawnError::Full | SpawnError::Timeout) | FetchError::Cache(_) => {
             errors::limited(said())
         }

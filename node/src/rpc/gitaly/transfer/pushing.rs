@@ -28,6 +28,16 @@ pub(super) struct Asked {
     pub(super) protocol: Protocol,
 }
 
+/// Refuses a first message that has `data` with it, for which methods have words of their own, or
+/// that does not say who pushes.
+pub(super) fn check(gl_id: &str, data: &[u8], has_data: &'static str) -> Result<(), Status> {
+    match () {
+        () if gl_id.is_empty() => Err(Status::invalid_argument("empty GlId")),
+        () if !data.is_empty() => Err(Status::invalid_argument(has_data)),
+        () => Ok(()),
+    }
+}
+
 /// Opens the repository and says what is to be done to it.
 pub(super) async fn prepare(
     resources: &Resources,
@@ -89,7 +99,11 @@ pub(super) fn refusals_are_failures(
 pub(super) fn failure(code: Code, error: &PushError) -> Status {
     let is_ours = matches!(
         error,
-        PushError::Desk(_) | PushError::Pipe(_) | PushError::Spawn(_) | PushError::Quarantine(_)
+        PushError::Desk(_)
+            | PushError::Look(_)
+            | PushError::Pipe(_)
+            | PushError::Spawn(_)
+            | PushError::Quarantine(_)
     );
     if is_ours {
         tracing::error!(error = log::chain(error).as_str(), "a push failed");
@@ -100,12 +114,15 @@ pub(super) fn failure(code: Code, error: &PushError) -> Status {
             Status::cancelled("user canceled the push")
         }
         PushError::Workers(error) => errors::workers(error),
-        PushError::Spawn(SpawnError::Full | SpawnError::Timeout) => errors::limited(said()),
+        PushError::Spawn(SpawnError::Full | SpawnError::Timeout) | PushError::Memory(_) => {
+            errors::limited(said())
+        }
         PushError::Gone(_)
         | PushError::Input(_)
         | PushError::Client(_)
         | PushError::Config(_)
         | PushError::Desk(_)
+        | PushError::Look(_)
         | PushError::Spawn(SpawnError::Io { .. })
         | PushError::Pipe(_)
         | PushError::Quarantine(_)
@@ -120,6 +137,8 @@ pub(super) fn told(error: &PushError) -> String {
         PushError::Gone(_)
         | PushError::Input(_)
         | PushError::Desk(_)
+        | PushError::Look(_)
+        | PushError::Memory(_)
         | PushError::Workers(_)
         | PushError::Spawn(_)
         | PushError::Pipe(_)

@@ -176,12 +176,7 @@ async fn receive_pack(
     let context = Context::of(request.extensions())?;
     let mut messages = request.into_inner();
     let first = messages.message().await?.unwrap_or_default();
-    if first.gl_id.is_empty() {
-        return Err(Status::invalid_argument("empty GlId"));
-    }
-    if !first.data.is_empty() {
-        return Err(Status::invalid_argument("non-empty Data"));
-    }
+    pushing::check(&first.gl_id, &first.data, "non-empty Data")?;
     let asked = pushing::Asked {
         repository: first.repository,
         gl_id: first.gl_id,

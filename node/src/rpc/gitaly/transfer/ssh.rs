@@ -8,7 +8,7 @@ use super::negotiation::Negotiation;
 use super::pushing;
 use super::sidechannels::{self, SidechannelInput, SshOutput};
 use crate::hooks::Protocol;
-use crate::reactor::children::{ChildCommand, CommandName};
+use crate::reactor::children::{ChildCommand, CommandName, Need};
 use crate::rpc::gitaly::call::context::Context;
 use crate::rpc::gitaly::pieces::{PieceOutput, pieces};
 use crate::rpc::gitaly::target::target;
@@ -174,12 +174,7 @@ async fn receive_pack(
     let context = Context::of(request.extensions())?;
     let mut messages = request.into_inner();
     let first = messages.message().await?.unwrap_or_default();
-    if first.gl_id.is_empty() {
-        return Err(Status::invalid_argument("empty GlId"));
-    }
-    if !first.stdin.is_empty() {
-        return Err(Status::invalid_argument("non-empty data in first request"));
-    }
+    pushing::check(&first.gl_id, &first.stdin, "non-empty data in first request")?;
     let asked = pushing::Asked {
         repository: first.repository,
         gl_id: first.gl_id,
@@ -246,6 +241,7 @@ async fn upload_archive(
     let command = ChildCommand {
         name: CommandName { cmd: "git", subcmd: "upload-archive" },
         account: context.account(),
+        need: Need::server(),
         program: services.git.program.clone(),
         // Absolute, so it cannot be taken for an option; upload-archive knows no --end-of-options.
         args: vec!["upload-archive".into(), opened.repository.git_dir().into()],
@@ -253,7 +249,7 @@ async fn upload_archive(
         current_dir: "/".into(),
     };
     let input = MessageInput::new(messages, |message: SshUploadArchiveRequest| message.stdin);
-    let until = Instant::now() + resources.timeouts.upload_archive_negotiation;
+    let until = Instant::now() + resources.timeouts.load().upload_archive_negotiation;
     let input = Heard::new(input, Some(Patience { until, ended: Negotiation::has_flushed }));
     let resources = Rc::clone(resources);
     let stream = pieces(context.deadline(), |sender| {
@@ -297,6 +293,6 @@ async fn stream_archive(
 }
 
 fn done_in_time(resources: &Resources) -> Patience {
-    let until = Instant::now() + resources.timeouts.upload_pack_negotiation;
+    let until = Instant::now() + resources.timeouts.load().upload_pack_negotiation;
     Patience { until, ended: Negotiation::is_done }
 }
