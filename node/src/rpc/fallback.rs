@@ -92,7 +92,8 @@ async fn run(
     input: &mut impl Input,
     output: &mut impl Output,
 ) -> Result<(u64, String), FetchError> {
-    let mut feeding = pin!(feed(child.stdin.take(), already_read, input));
+    // Silent clients wait: for their turn in the conversation, or for their own hooks.
+    let mut feeding = pin!(feed(child.stdin.take(), already_read, input, None));
     let stderr = &mut child.stderr;
     let stdout = child.stdout.take();
     let mut relaying = pin!(async {

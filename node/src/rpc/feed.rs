@@ -14,7 +14,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use tokio::net::unix::pipe;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Asked for a child's stdin. Unprivileged users may have up to /proc/sys/fs/pipe-max-size, 1 MiB
 /// unless changed, and less where they have many.
@@ -26,6 +26,20 @@ const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Milliseconds between two looks at a full pipe, the fewest and the most.
 const PAUSE_MS: RangeInclusive<u64> = 1..=4;
 
+/// Why a child did not get all that its client has to say.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FeedError {
+    /// The client's bytes did not arrive.
+    #[error("read the request")]
+    Input(#[source] io::Error),
+    /// Not one of them came for so long.
+    #[error("the client has sent nothing for {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The child's pipe failed.
+    #[error("talk to git")]
+    Pipe(#[source] io::Error),
+}
+
 /// The writing end of a pipe.
 struct Feed {
     pipe: pipe::Sender,
@@ -36,11 +50,15 @@ struct Feed {
 }
 
 /// Gives the child the client's bytes; dropping the pipe at the end is the child's end of file.
+///
+/// `silence_max` is how long the client may say nothing while the child could take more: `None` for
+/// those who wait for an answer in between.
 pub(super) async fn feed(
     stdin: Option<pipe::Sender>,
     already_read: Bytes,
     input: &mut impl Input,
-) -> Result<(), FetchError> {
+    silence_max: Option<Duration>,
+) -> Result<(), FeedError> {
     let Some(stdin) = stdin else { return Ok(()) };
     let mut feed = Feed::new(stdin);
     let mut bytes = already_read;
@@ -49,11 +67,29 @@ pub(super) async fn feed(
             Ok(()) => {}
             // It has read what it needs; how it ended is judged by its exit.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(FetchError::Pipe(error)),
+            Err(error) => return Err(FeedError::Pipe(error)),
         }
-        match input.read().await.map_err(FetchError::Input)? {
+        let read = match silence_max {
+            None => input.read().await,
+            Some(most) => timeout(most, input.read()).await.map_err(|_| FeedError::Silent(most))?,
+        };
+        match read.map_err(FeedError::Input)? {
             Some(more) => bytes = more,
             None => return Ok(()),
+        }
+    }
+}
+
+// === impl FeedError ===
+
+impl From<FeedError> for FetchError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Input(error) => Self::Input(error),
+            FeedError::Silent(_) => {
+                Self::Input(io::Error::new(io::ErrorKind::TimedOut, error.to_string()))
+            }
+            FeedError::Pipe(error) => Self::Pipe(error),
         }
     }
 }
@@ -104,6 +140,53 @@ fn next_pause_ms(pause_ms: u64, written_bytes: u64, capacity_bytes: u64) -> u64 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::pending;
+    use tokio::io::AsyncReadExt;
+
+    /// Says this, and nothing more, but does not end.
+    struct Stalled(Option<Bytes>);
+
+    impl Input for Stalled {
+        async fn read(&mut self) -> io::Result<Option<Bytes>> {
+            match self.0.take() {
+                Some(bytes) => Ok(Some(bytes)),
+                None => pending().await,
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_may_be_silent_where_it_waits_for_answers() {
+        const SHORT: Duration = Duration::from_millis(20);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (stdin, mut child) = pipe::pipe().unwrap();
+            let mut client = Stalled(Some(Bytes::from_static(b"ck")));
+            let fed = feed(Some(stdin), Bytes::from_static(b"pa"), &mut client, Some(SHORT)).await;
+            assert!(matches!(fed, Err(FeedError::Silent(SHORT))), "{fed:?}");
+            let mut taken = String::new();
+            child.read_to_string(&mut taken).await.unwrap();
+            assert_eq!(taken, "pack");
+
+            let (stdin, _child) = pipe::pipe().unwrap();
+            let feeding = feed(Some(stdin), Bytes::new(), &mut client, None);
+            assert!(timeout(5 * SHORT, feeding).await.is_err(), "silence was taken for an end");
+        });
+    }
+
+    /// Goal: time that a child needs for what it was given is no silence of the client's.
+    #[test]
+    fn a_child_may_take_its_time() {
+        const SHORT: Duration = Duration::from_millis(20);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (stdin, _child) = pipe::pipe().unwrap();
+            let much = Bytes::from(vec![0; PIPE_BYTES + 1]);
+            let mut client = Stalled(None);
+            let feeding = feed(Some(stdin), much, &mut client, Some(SHORT));
+            assert!(timeout(5 * SHORT, feeding).await.is_err(), "the client was blamed");
+        });
+    }
 
     #[test]
     fn a_pipe_is_looked_at_as_often_as_it_empties() {

@@ -62,7 +62,7 @@ impl Admission {
             (seat, ledger.ask(seat, || sender))
         };
         let mut permit = match asked {
-            Asked::Granted => Permit::new(shared, seat),
+            Asked::Granted(seat) => Permit::new(shared, seat),
             Asked::Full => {
                 shared.metrics.refused(need.share, "full");
                 return Err(SpawnError::Full);

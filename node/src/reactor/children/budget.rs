@@ -7,12 +7,16 @@
 //!
 //! Always true:
 //! - children that run, and what they are expected to take, stay within the budget; a child that
-//!   is expected to take more than its share has the share to itself;
+//!   is expected to take more than three quarters of its share is counted as these;
 //! - neither share can take the other's last places: packs never starve questions, nor the other
 //!   way round;
 //! - a call that has a child and asks for another finds a place that no first child may take, so
 //!   calls that need two cannot lock each other out;
-//! - each lane is served in order, and holds at most `LANE_CALLERS_MAX`.
+//! - each lane is served in order, but that small seats overtake a front for which there is not
+//!   enough memory; it holds at most `LANE_CALLERS_MAX`;
+//! - no front starves: those who overtook hold at most the quarter of a share that no seat can
+//!   claim, so it fits once those have ended who were served before it came, whoever passed it;
+//!   and what becomes free is offered to it first.
 
 use std::collections::VecDeque;
 
@@ -24,6 +28,10 @@ const RESERVED_PART: usize = 4;
 const FURTHER_PART: usize = 16;
 /// Of the memory, the part that is for questions.
 const QUESTIONS_PART: u64 = 8;
+/// Of a share's memory, the part that one seat leaves, and that those who overtake may hold.
+const PASSING_PART: u64 = 4;
+/// Of a share's memory, what a seat may be that overtakes: four of them at least pass together.
+const SMALL_PART: u64 = 16;
 
 /// What children may take together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +65,14 @@ pub(super) enum Lane {
 pub(super) struct Seat {
     pub(super) lane: Lane,
     pub(super) memory_bytes: u64,
+    /// It was served before one that came earlier.
+    pub(super) has_overtaken: bool,
 }
 
 /// What became of a caller.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    Granted,
+    Granted(Seat),
     /// Known by this number from now on.
     Waits(u64),
     Full,
@@ -82,6 +92,8 @@ pub(super) struct Ledger<W> {
 struct LaneState<W> {
     running: usize,
     memory_bytes: u64,
+    /// Of `memory_bytes`, what is held by those who overtook.
+    passing_bytes: u64,
     waiting: VecDeque<Waiting<W>>,
 }
 
@@ -127,6 +139,11 @@ impl Budget {
         }
     }
 
+    /// Memory that those of a share hold at most who overtook.
+    pub(super) fn passing_bytes_of(&self, share: Share) -> u64 {
+        self.memory_bytes_of(share) / PASSING_PART
+    }
+
     /// Places that the other share never takes.
     fn reserved(&self) -> usize {
         if self.children_max < 2 { 0 } else { (self.children_max / RESERVED_PART).max(1) }
@@ -142,21 +159,37 @@ impl Budget {
 
 impl<W> Ledger<W> {
     pub(super) fn new(budget: Budget) -> Self {
-        let lane = || LaneState { running: 0, memory_bytes: 0, waiting: VecDeque::new() };
+        let lane = || LaneState {
+            running: 0,
+            memory_bytes: 0,
+            passing_bytes: 0,
+            waiting: VecDeque::new(),
+        };
         Self { budget, lanes: [lane(), lane(), lane()], last_number: 0, turn: Lane::Questions }
     }
 
-    /// What a child of `lane` is counted as: never more than all of its share.
+    /// What a child of `lane` is counted as: never more than three quarters of its share, so that
+    /// whatever one call wants, small ones find room beside it.
     pub(super) fn seat(&self, lane: Lane, memory_bytes: u64) -> Seat {
-        let most = self.budget.memory_bytes_of(lane.share());
-        Seat { lane, memory_bytes: memory_bytes.min(most) }
+        let share = lane.share();
+        let most = self.budget.memory_bytes_of(share) - self.budget.passing_bytes_of(share);
+        Seat { lane, memory_bytes: memory_bytes.min(most), has_overtaken: false }
     }
 
     /// Takes the seat, or a place in its lane behind those who wait already.
     pub(super) fn ask(&mut self, seat: Seat, caller: impl FnOnce() -> W) -> Asked {
-        if self.lane(seat.lane).waiting.is_empty() && self.fits(seat) {
-            self.take(seat);
-            return Asked::Granted;
+        let waiting = &self.lane(seat.lane).waiting;
+        let is_next = match waiting.front() {
+            None => self.fits(seat),
+            Some(front) => {
+                !self.fits(front.seat)
+                    && waiting.iter().all(|waiting| !self.is_small(waiting.seat))
+                    && self.may_overtake(seat)
+            }
+        };
+        if is_next {
+            let has_overtaken = !waiting.is_empty();
+            return Asked::Granted(self.take(Seat { has_overtaken, ..seat }));
         }
         if self.lane(seat.lane).waiting.len() >= LANE_CALLERS_MAX {
             return Asked::Full;
@@ -178,6 +211,9 @@ impl<W> Ledger<W> {
         let lane = self.lane_mut(seat.lane);
         lane.running -= 1;
         lane.memory_bytes -= seat.memory_bytes;
+        if seat.has_overtaken {
+            lane.passing_bytes -= seat.memory_bytes;
+        }
     }
 
     /// The next caller that is served, and what it got. To be asked until there is none.
@@ -187,17 +223,35 @@ impl<W> Ledger<W> {
             Lane::Further | Lane::Questions => Lane::Transfers,
         };
         let lanes = [Lane::Further, self.turn, other];
-        let fitting = |lane: &Lane| {
-            let first = self.lane(*lane).waiting.front();
-            first.is_some_and(|waiting| self.fits(waiting.seat))
-        };
-        let lane = lanes.into_iter().find(fitting)?;
+        let (lane, at) =
+            lanes.into_iter().find_map(|lane| self.next_of(lane).map(|at| (lane, at)))?;
         if lane == self.turn {
             self.turn = other;
         }
-        let waiting = self.lane_mut(lane).waiting.pop_front()?;
-        self.take(waiting.seat);
-        Some((waiting.seat, waiting.caller))
+        let Waiting { seat, caller, .. } = self.lane_mut(lane).waiting.remove(at)?;
+        let seat = self.take(Seat { has_overtaken: at > 0, ..seat });
+        Some((seat, caller))
+    }
+
+    /// Who of a lane is served next: its front, or the first small one behind it.
+    fn next_of(&self, lane: Lane) -> Option<usize> {
+        let waiting = &self.lane(lane).waiting;
+        if self.fits(waiting.front()?.seat) {
+            return Some(0);
+        }
+        let at = waiting.iter().position(|waiting| self.is_small(waiting.seat))?;
+        self.may_overtake(waiting[at].seat).then_some(at)
+    }
+
+    fn is_small(&self, seat: Seat) -> bool {
+        seat.memory_bytes <= self.budget.memory_bytes_of(seat.lane.share()) / SMALL_PART
+    }
+
+    /// Whether a front that does not fit could still be served if this one went before it.
+    fn may_overtake(&self, seat: Seat) -> bool {
+        let passing = self.lane(seat.lane).passing_bytes + seat.memory_bytes;
+        let most = self.budget.passing_bytes_of(seat.lane.share());
+        self.is_small(seat) && passing <= most && self.fits(seat)
     }
 
     /// Whether no child is left.
@@ -235,10 +289,14 @@ impl<W> Ledger<W> {
         is_left && has_place && has_memory
     }
 
-    fn take(&mut self, seat: Seat) {
+    fn take(&mut self, seat: Seat) -> Seat {
         let lane = self.lane_mut(seat.lane);
         lane.running += 1;
         lane.memory_bytes += seat.memory_bytes;
+        if seat.has_overtaken {
+            lane.passing_bytes += seat.memory_bytes;
+        }
+        seat
     }
 
     fn lane(&self, lane: Lane) -> &LaneState<W> {

@@ -19,6 +19,10 @@ const PACK_OBJECT_BYTES: u64 = 240;
 /// Where bitmaps tell what goes along, or most objects are the client's.
 const PACK_KNOWN_OBJECT_BYTES: u64 = 32;
 const UNPACK_OBJECT_BYTES: u64 = 144;
+/// Counted of a pack that is to come: how many it has is its sender's word, for which nothing was
+/// sent yet. `index-pack` asks for its table at once, but no page of it is resident before the
+/// objects come that fill it.
+const UNPACK_OBJECTS_MAX: u32 = 1 << 20;
 /// `core.deltaBaseCacheLimit`, which a small pack does not fill.
 const DELTA_BASES_BYTES_MAX: u64 = 96 * MIB;
 const DELTA_BASE_BYTES: u64 = 4096;
@@ -58,9 +62,9 @@ impl Need {
         Self { share: Share::Transfers, memory_bytes: PACK_BASE_BYTES.saturating_add(objects) }
     }
 
-    /// A child that takes a pack of so many objects.
+    /// A child that takes a pack of so many objects, as its header has it.
     pub fn unpack(objects: u32) -> Self {
-        let objects = u64::from(objects);
+        let objects = u64::from(objects.min(UNPACK_OBJECTS_MAX));
         let bases = (objects * DELTA_BASE_BYTES).min(DELTA_BASES_BYTES_MAX);
         let memory_bytes = BASE_BYTES + objects * UNPACK_OBJECT_BYTES + bases;
         Self { share: Share::Transfers, memory_bytes }
@@ -83,5 +87,25 @@ impl Need {
             Share::Questions => Lane::Questions,
             Share::Transfers => Lane::Transfers,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: twelve bytes of a client's claim no more than a real push of a million objects takes.
+    #[test]
+    fn a_header_alone_claims_little() {
+        fn check(objects: u32, expected_mib: u64) {
+            let need = Need::unpack(objects);
+            assert_eq!(need.memory_bytes.div_ceil(MIB), expected_mib, "{objects} objects");
+            assert_eq!(need.share, Share::Transfers);
+        }
+        check(0, 8);
+        check(1_000, 13);
+        check(1 << 20, 248);
+        check(100_000_000, 248);
+        check(u32::MAX, 248);
     }
 }

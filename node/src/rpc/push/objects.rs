@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Always true: one child a push; what was taken is on stable storage, and nobody but this push
-//! sees it. A child that ended is not fed.
+//! sees it. A child that ended is not fed; a client whose pack stalls does not keep one.
 //! Never here: whether the objects are all there.
 
 use super::voice::Voice;
 use super::{Call, PushError, of_relay};
 use crate::reactor::children::{Child, ChildCommand, CommandName, Need, SpawnError};
 use crate::rpc::Services;
-use crate::rpc::feed::feed;
+use crate::rpc::feed::{FeedError, feed};
 use crate::rpc::packets::Packets;
 use crate::rpc::votes::Carried;
 use crate::rpc::wire::{Input, Output};
@@ -25,10 +25,12 @@ use gitring_git::quarantine::QuarantineError;
 use gitring_git::receive_pack::{DeskError, PushRequest, Settings};
 use gitring_git::repository::Snapshot;
 use gitring_git::unpack::{self, HEADER_BYTES, Header};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 /// Objects that wait for a vote.
@@ -38,6 +40,10 @@ pub(super) type Quarantine = gitring_git::quarantine::Quarantine<Carried>;
 const SPEECH_BYTES: usize = 8 * 1024;
 /// What a child may write to its standard output: a word and a hash.
 const ANSWER_BYTES_MAX: u64 = 64;
+/// Between two pieces of a pack. git sends the header once all deltas are found, and then only reads
+/// and compresses; while a pack comes, a place and memory are taken that others wait for. Of the two
+/// children index-pack tells that it has all; what unpack-objects gets is done long before.
+const PACK_SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// What was taken.
 #[derive(Debug)]
@@ -178,14 +184,22 @@ impl<I: Input> Taking<'_, '_, I> {
             Err(error) => return Err(error.into()),
         };
         let answer = {
-            let stdin = child.stdin.take();
-            let mut feeding = pin!(feed(stdin, rest, self.packets.input()));
-            let mut listening = pin!(listen(&mut child, voice));
+            let (stdin, silence_max) = (child.stdin.take(), Some(PACK_SILENCE_MAX));
+            let has_all = Cell::new(false);
+            let mut feeding = pin!(feed(stdin, rest, self.packets.input(), silence_max));
+            let mut listening = pin!(listen(&mut child, voice, &has_all));
             let mut is_fed = false;
             loop {
                 tokio::select! {
                     fed = &mut feeding, if !is_fed => {
-                        fed.map_err(of_relay)?;
+                        match fed {
+                            Err(FeedError::Silent(_)) if has_all.get() => {}
+                            Err(silent @ FeedError::Silent(_)) => {
+                                tracing::warn!(%silent, "a pack stalls");
+                                return Ok(Err(silent.to_string()));
+                            }
+                            fed => fed.map_err(|error| of_relay(error.into()))?,
+                        }
                         is_fed = true;
                     }
                     answer = &mut listening => break answer?,
@@ -215,23 +229,24 @@ impl<I: Input> Taking<'_, '_, I> {
     }
 }
 
-/// Tells the client what the child says until it has said all; what the child answers us.
-pub(super) async fn listen<O: Output>(
+/// Tells the client what the child says until it has said all; what the child answers us. `has_all`
+/// once it has the whole pack: from then on the client may be silent.
+async fn listen<O: Output>(
     child: &mut Child,
     voice: &mut Voice<'_, O>,
+    has_all: &Cell<bool>,
 ) -> Result<Vec<u8>, PushError> {
-    let mut has_all = false;
     let mut speech = [0; SPEECH_BYTES];
     loop {
         let reading = child.stderr.read(&mut speech);
         // Before the child has all, the client hears it work, or sends.
-        let read = if has_all { voice.wait_for(reading).await? } else { reading.await };
+        let read = if has_all.get() { voice.wait_for(reading).await? } else { reading.await };
         let said = match read.map_err(PushError::Pipe)? {
             0 => break,
             read => &speech[..read],
         };
         // index-pack's --report-end-of-input
-        has_all |= said.contains(&0);
+        has_all.set(has_all.get() || said.contains(&0));
         let said: Vec<u8> = said.iter().copied().filter(|byte| *byte != 0).collect();
         voice.say(&said).await?;
     }

@@ -4,8 +4,9 @@ use super::*;
 
 /// Plays `steps` on a ledger of `children` and 800 bytes, of which questions have 100.
 ///
-/// `q`, `t`, `f` ask for a question, a transfer, a further question, each of one byte; `T` for a
-/// transfer of 400 bytes, `B` for one of more than there is. A digit gives back what the caller of
+/// `q`, `t`, `f` ask for a question, a transfer, a further question, each of one byte; `s`, `m`,
+/// `T` for transfers of 40, 100 and 400 bytes, of which the first is small, `B` for one of more than
+/// there is, which is counted as 525. A digit gives back what the caller of
 /// this number got, or takes it out of its queue; callers are numbered from 0. Expected is who was
 /// served, in order.
 fn check(children_max: usize, steps: &str, expected: &str) {
@@ -24,12 +25,14 @@ fn check(children_max: usize, steps: &str, expected: &str) {
                 'q' => (Lane::Questions, 1),
                 'f' => (Lane::Further, 1),
                 't' => (Lane::Transfers, 1),
+                's' => (Lane::Transfers, 40),
+                'm' => (Lane::Transfers, 100),
                 'T' => (Lane::Transfers, 400),
                 _ => (Lane::Transfers, 5_000),
             };
             let (caller, seat) = (callers.len(), ledger.seat(lane, bytes));
             match ledger.ask(seat, || caller) {
-                Asked::Granted => {
+                Asked::Granted(seat) => {
                     served += &caller.to_string();
                     callers.push((seat, None, true));
                 }
@@ -37,8 +40,8 @@ fn check(children_max: usize, steps: &str, expected: &str) {
                 Asked::Full => panic!("{steps}: full"),
             }
         }
-        while let Some((_, caller)) = ledger.next() {
-            callers[caller].2 = true;
+        while let Some((seat, caller)) = ledger.next() {
+            callers[caller] = (seat, None, true);
             served += &caller.to_string();
         }
         let running = ledger.taken(Share::Questions).0 + ledger.taken(Share::Transfers).0;
@@ -60,19 +63,56 @@ fn who_is_served_and_who_waits() {
     check(4, "qqq t f 0", "01342");
     // Turn by turn between the shares, in order within each.
     check(4, "ttq tqtq 0 1 2 3", "0124365");
-    // Memory is counted: the second large one waits, and small ones do not pass it.
-    check(9, "TTt q 0", "0312");
-    // What is larger than everything waits until it is alone, and then runs.
-    check(9, "tBt 0 1", "012");
+    // Memory is counted: the second large one waits, and those who are not small wait behind it.
+    check(9, "TTm q 0", "0312");
+    // What is larger than everything leaves a quarter; the second of its kind waits for the first.
+    check(9, "sBm B 1", "0123");
     // Whoever leaves makes room for those behind.
-    check(9, "TBt 1", "02");
+    check(9, "TBm 1", "02");
+}
+
+#[test]
+fn small_ones_pass_a_front_that_does_not_fit() {
+    check(9, "TTt q 0", "0231");
+    check(9, "BBs 0", "021");
+    // No more of them than leave the front its room: it is served while they all run.
+    check(20, "BBsssss 0", "023451");
+    check(20, "TTsssss 0", "0234516");
+    // In order among themselves, as they come and as they go.
+    check(20, "TTsssss t 2", "0234567");
+    // Where it is a place that the front lacks, nobody passes.
+    check(2, "tsq s 0", "021");
+    // The front comes first, also before those who would pass it.
+    check(9, "TTmss 0 s", "034125");
+}
+
+/// Goal: a front is served after those who ran before it, however many small ones keep coming.
+#[test]
+fn a_front_gets_its_turn_among_small_ones() {
+    let mut ledger = Ledger::new(Budget { children_max: 40, memory_bytes_max: 800 });
+    let (large, small) = (ledger.seat(Lane::Transfers, 5_000), ledger.seat(Lane::Transfers, 40));
+    let Asked::Granted(first) = ledger.ask(large, || "first") else { panic!("no room at first") };
+    assert!(matches!(ledger.ask(large, || "front"), Asked::Waits(_)));
+    let mut passing = VecDeque::new();
+    for round in 0..1_000 {
+        match ledger.ask(small, || "small") {
+            Asked::Granted(seat) => passing.push_back(seat),
+            Asked::Waits(_) | Asked::Full => panic!("round {round}: a small one waits"),
+        }
+        if passing.len() == 4 {
+            ledger.give_back(passing.pop_front().unwrap());
+            assert_eq!(ledger.next(), None, "round {round}");
+        }
+    }
+    ledger.give_back(first);
+    assert_eq!(ledger.next().map(|(_, caller)| caller), Some("front"));
 }
 
 #[test]
 fn queues_are_bounded_each_for_itself() {
     let mut ledger = Ledger::new(Budget { children_max: 1, memory_bytes_max: 800 });
     let transfer = ledger.seat(Lane::Transfers, 1);
-    assert_eq!(ledger.ask(transfer, || ()), Asked::Granted);
+    assert!(matches!(ledger.ask(transfer, || ()), Asked::Granted(_)));
     for _ in 0..LANE_CALLERS_MAX {
         assert!(matches!(ledger.ask(transfer, || ()), Asked::Waits(_)));
     }
@@ -102,7 +142,7 @@ fn random_lives() {
                 0..=2 => {
                     let seat = ledger.seat(lane, below(1_500));
                     match ledger.ask(seat, || seat) {
-                        Asked::Granted => running.push(seat),
+                        Asked::Granted(seat) => running.push(seat),
                         Asked::Waits(number) => waiting.push((lane, number)),
                         Asked::Full => {}
                     }
@@ -128,7 +168,15 @@ fn random_lives() {
                 .sum();
             assert_eq!(counted, running.len(), "{what}");
             let bytes = ledger.taken(Share::Transfers).1;
-            assert!(bytes <= budget.memory_bytes_of(Share::Transfers), "{what}");
+            let share = budget.memory_bytes_of(Share::Transfers);
+            assert!(bytes <= share, "{what}");
+            let passing = running
+                .iter()
+                .filter(|seat: &&Seat| seat.lane == Lane::Transfers && seat.has_overtaken);
+            let passing: u64 = passing.map(|seat| seat.memory_bytes).sum();
+            let front = ledger.lane(Lane::Transfers).waiting.front();
+            let front = front.map_or(0, |waiting| waiting.seat.memory_bytes);
+            assert!(passing + front <= share, "{what}: {passing} stand in the way of {front}");
         }
         while let Some(seat) = running.pop() {
             ledger.give_back(seat);
