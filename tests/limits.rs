@@ -13,6 +13,7 @@ mod overload;
 mod queue;
 mod refusals;
 mod shares;
+mod unread;
 
 use gitring_tests::history;
 use gitring_tests::metrics;

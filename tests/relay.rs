@@ -9,6 +9,7 @@
 
 mod bodies;
 mod ending;
+mod places;
 mod proxy;
 mod routing;
 mod sidechannels;
@@ -50,8 +51,13 @@ struct Scene {
 impl Scene {
     /// Runs a test on the thread that the upstream runs on, too.
     fn play<F: Future<Output = ()>>(test: impl FnOnce(Scene) -> F) {
+        Self::play_with("", test);
+    }
+
+    /// The same with more configuration for the node.
+    fn play_with<F: Future<Output = ()>>(more: &str, test: impl FnOnce(Scene) -> F) {
         let upstream = Upstream::new();
-        let node = Node::start_with(&upstream.configuration());
+        let node = Node::start_with(&[&upstream.configuration(), more].concat());
         run(async {
             upstream.start();
             test(Scene { node, upstream }).await;

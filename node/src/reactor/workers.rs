@@ -3,7 +3,7 @@
 //! Always true:
 //! - at most `QUEUE_JOBS_MAX` jobs wait; a further one is refused, never parked; who holds a
 //!   [`Place`] is not refused, goes first, and finds threads that do nothing else;
-//! - work whose caller has gone before it began is not done;
+//! - work whose caller has gone before it began is not done, except in a [`Place`];
 //! - a panic in a job is an error of that job; the thread goes on.
 //!
 //! Never: a worker waits for a client. Work comes in slices of about 10 ms.
@@ -184,17 +184,16 @@ impl Place {
         }));
     }
 
-    /// As [`Workers::run`], but never for want of a place.
+    /// As [`Workers::run`], but never for want of a place, and done even if the caller leaves: what
+    /// was voted for must come to its end.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkerError> {
         let (sender, receiver) = oneshot::channel();
         self.submit(move || {
-            if !sender.is_closed() {
-                // The caller may leave while the work runs; then nobody wants the result.
-                let _ = sender.send(work());
-            }
+            // Nobody wants the result of a caller that has left.
+            let _ = sender.send(work());
         });
         receiver.await.map_err(|_| WorkerError::Panicked)
     }
@@ -363,6 +362,25 @@ mod tests {
         assert_eq!(places.len(), PLACES_MAX);
         drop(places);
         assert!(workers.reserve().is_ok());
+    }
+
+    /// Goal: what was begun in a place comes to its end though its caller leaves before a thread
+    /// has taken it, and whoever ends the process waits for it.
+    #[test]
+    fn a_place_is_used_though_its_caller_left() {
+        let workers = Workers::start_writers(0, 1, &Registry::new()).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        workers.reserve().unwrap().submit(move || held.recv().unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        runtime().block_on(async {
+            let (place, counted) = (workers.reserve().unwrap(), Arc::clone(&done));
+            let mut call = Box::pin(place.run(move || counted.fetch_add(1, Ordering::Relaxed)));
+            poll_once(&mut call).await;
+            drop(call);
+            release.send(()).unwrap();
+            workers.settled().await;
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 1);
     }
 
     async fn poll_once<F: Future + Unpin>(future: &mut F) {

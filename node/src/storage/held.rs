@@ -53,7 +53,8 @@ impl<T: Send + 'static> Held<T> {
         Held::new(change(value), place)
     }
 
-    /// Ends the value on a writer. Dropping the future before that has begun drops the value there.
+    /// Ends the value on a writer. Once the future was polled, `work` is done whether or not it is
+    /// dropped; before, the value is dropped there.
     ///
     /// # Errors
     /// The work panicked.

@@ -71,8 +71,12 @@ pub(super) async fn answer(
     let series = gitaly.series.begin(&record.called);
     let time_limit = record.time_limit;
     let context = Rc::new(Context::new(record, &parts.headers, &connection));
-    let end =
-        End { gitaly: Rc::clone(&gitaly), context: Rc::clone(&context), series: series.clone() };
+    let mut end = End {
+        gitaly: Rc::clone(&gitaly),
+        context: Rc::clone(&context),
+        series: series.clone(),
+        expiry: None,
+    };
     let observed = ObservedRequest::new(body, Rc::clone(&context), series.clone());
     let mut deadline = time_limit.map(|limit| Box::pin(tokio::time::sleep(limit)));
     let response = {
@@ -93,6 +97,7 @@ pub(super) async fn answer(
     if let Some(status) = &status {
         context.record.borrow_mut().end(status);
     }
+    end.expiry = context.expiry();
     let answer = Answer::new(body, context, series, deadline, end);
     let answer = if status.is_some() { answer.ended() } else { answer };
     Ok(Response::from_parts(head, answer))
@@ -120,10 +125,13 @@ async fn serve(
         Ok(admission) => admission,
         Err(status) => return status.into_http(),
     };
-    // Of a stream until the end of its answer, else until there is one, as in Gitaly.
-    let _admission = match called.is_unary {
-        true => admission,
-        false => context.hold(admission),
+    // Of a stream until the end of what fills it, else until there is an answer, as in Gitaly.
+    let _admission = match called.kind {
+        "server_stream" | "bidi_stream" => {
+            context.hold(admission);
+            None
+        }
+        _ => admission,
     };
     if let Some(upstream) = &gitaly.upstream
         && !routes::is_built(parts.uri.path())

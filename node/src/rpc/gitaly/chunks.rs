@@ -57,6 +57,7 @@ impl<'s, I: Message, M, W: FnMut(Vec<I>) -> M> Chunks<'s, I, M, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::gitaly::call::context::Lease;
     use crate::rpc::gitaly::pieces::pieces;
     use gitring_proto::gitaly::GitCommit;
     use tonic::codegen::tokio_stream::StreamExt;
@@ -67,7 +68,7 @@ mod tests {
             .iter()
             .map(|size| GitCommit { body: vec![b'x'; *size].into(), ..GitCommit::default() })
             .collect();
-        let stream = pieces(None, |sender| {
+        let stream = pieces(Lease::default(), |sender| {
             Box::pin(async move {
                 let mut chunks = Chunks::new(&sender, |items: Vec<GitCommit>| items.len());
                 for item in items {

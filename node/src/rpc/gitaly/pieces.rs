@@ -6,15 +6,17 @@
 //! - at most [`MESSAGES_MAX`] messages wait, each of at most [`PIECE_BYTES_MAX`] bytes of payload, or
 //!   of items of 1 MiB (`chunks.rs`);
 //! - a stream that is dropped ends its work, and with it children and queued jobs; so does the
-//!   call's deadline, and a client that takes nothing for [`STALL_MAX`].
+//!   call's deadline, and a client that takes nothing for [`STALL_MAX`];
+//! - what admitted the call ends with the work: a client that does not read keeps out nobody.
 
+use super::call::context::Lease;
 use crate::rpc::wire::{Gone, Output};
 use bytes::Bytes;
 use send_wrapper::SendWrapper;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{timeout, timeout_at};
@@ -60,14 +62,14 @@ pub(super) struct PieceOutput<M> {
     complaint: Vec<u8>,
 }
 
-/// A stream of messages that `work` fills until `deadline`, the call's.
-pub(super) fn pieces<M>(
-    deadline: Option<Instant>,
-    work: impl FnOnce(Sender<M>) -> Work,
-) -> Pieces<M> {
+/// A stream of messages that `work` fills for as long as the call's `lease` lets it.
+pub(super) fn pieces<M>(lease: Lease, work: impl FnOnce(Sender<M>) -> Work) -> Pieces<M> {
     let (sender, messages) = mpsc::channel(MESSAGES_MAX);
     let work = work(Sender { messages: sender });
+    let Lease { deadline, admission } = lease;
     let task = spawn_local(async move {
+        // Outlives `work`, which ends below.
+        let _admission = admission;
         match deadline {
             None => work.await,
             Some(deadline) => timeout_at(deadline.into(), work)

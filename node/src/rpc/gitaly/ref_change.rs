@@ -1,7 +1,8 @@
 //! One reference transaction of a call: prepared, voted on, carried out.
 //!
 //! Always true:
-//! - what is carried out was voted for, or there is nobody to ask;
+//! - what is carried out was voted for, or there is nobody to ask; what was voted for is carried
+//!   out, though its caller leaves: the other nodes were told so;
 //! - what is reported as done is on stable storage; what is refused has changed nothing;
 //! - locks are gone before a refusal is told, and where a caller leaves soon after.
 //!

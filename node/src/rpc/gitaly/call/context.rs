@@ -16,6 +16,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep_until;
 use tonic::{Extensions, Status};
 
 /// One call, shared by its handler, its bodies and its line in the log.
@@ -31,9 +33,22 @@ pub(in crate::rpc::gitaly) struct Context {
     backchannel: Option<Backchannel>,
     /// Which transaction the call belongs to.
     transaction: Option<HeaderValue>,
-    /// What lets it go on, for as long as it does.
+    /// What lets it go on, until its work takes it over.
     admission: RefCell<Option<Admission>>,
 }
+
+/// How long the work of a stream may go on, and what lets it.
+#[derive(Debug, Default)]
+pub(in crate::rpc::gitaly) struct Lease {
+    /// The call's.
+    pub(in crate::rpc::gitaly) deadline: Option<Instant>,
+    /// Given back when the work has ended, whatever becomes of its answer.
+    pub(in crate::rpc::gitaly) admission: Option<Admission>,
+}
+
+/// Takes the admission of a call from it at its deadline, unless dropped before.
+#[derive(Debug)]
+pub(super) struct Expiry(JoinHandle<()>);
 
 /// A context on its way through tonic, which asks for `Send` of what it carries.
 #[derive(Debug, Clone)]
@@ -76,10 +91,32 @@ impl Context {
         })
     }
 
-    /// Holds what lets the call go on until the end of its answer. Nothing is left to the caller.
-    pub(super) fn hold(&self, admission: Option<Admission>) -> Option<Admission> {
+    /// Holds what lets the call go on, for its [`Self::lease`].
+    pub(super) fn hold(&self, admission: Option<Admission>) {
         *self.admission.borrow_mut() = admission;
-        None
+    }
+
+    /// What the work of a stream needs: from now on the call ends with that work.
+    pub(in crate::rpc::gitaly) fn lease(&self) -> Lease {
+        Lease { deadline: self.deadline(), admission: self.admission.take() }
+    }
+
+    /// The call has ended: others may go on, though a body still knows the context.
+    pub(super) fn release(&self) {
+        drop(self.admission.take());
+    }
+
+    /// Ends at its deadline what is admitted without work of its own here: nobody looks at an answer
+    /// whose client has no window open.
+    pub(super) fn expiry(self: &Rc<Self>) -> Option<Expiry> {
+        let deadline = self.deadline().filter(|_| self.admission.borrow().is_some())?;
+        let context = Rc::downgrade(self);
+        Some(Expiry(spawn_local(async move {
+            sleep_until(deadline.into()).await;
+            if let Some(context) = context.upgrade() {
+                context.release();
+            }
+        })))
     }
 
     /// Who pays for children.
@@ -97,5 +134,13 @@ impl Context {
     pub(in crate::rpc::gitaly) fn ballot(&self, resources: &Resources) -> Result<Ballot, Status> {
         let (transaction, backchannel) = (self.transaction.as_ref(), self.backchannel.as_ref());
         voting::ballot(transaction, backchannel, &resources.voting_delay)
+    }
+}
+
+// === impl Expiry ===
+
+impl Drop for Expiry {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

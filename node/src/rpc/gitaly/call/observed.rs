@@ -1,6 +1,6 @@
 //! The bodies of a call, counted as they pass, and ended at the call's deadline.
 
-use super::context::Context;
+use super::context::{Context, Expiry};
 use super::metrics::MethodSeries;
 use crate::rpc::gitaly::Gitaly;
 use crate::rpc::gitaly::routes::MESSAGE_BYTES_MAX;
@@ -59,6 +59,8 @@ pub(in crate::rpc::gitaly) struct End {
     pub(in crate::rpc::gitaly) gitaly: Rc<Gitaly>,
     pub(in crate::rpc::gitaly) context: Rc<Context>,
     pub(in crate::rpc::gitaly) series: Option<Rc<MethodSeries>>,
+    /// Of a stream that nothing here works for.
+    pub(super) expiry: Option<Expiry>,
 }
 
 // === impl Messages ===
@@ -267,6 +269,9 @@ impl Watch {
 
 impl Drop for End {
     fn drop(&mut self) {
+        // An upstream's connection may keep the request's body, and with it the context.
+        self.context.release();
+        drop(self.expiry.take());
         let record = self.context.record.borrow();
         if let Some(series) = &self.series {
             self.gitaly.series.end(series, &record);

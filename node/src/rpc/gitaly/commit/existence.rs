@@ -33,8 +33,8 @@ pub(super) async fn check_objects_exist(
     // Gitaly hands the end of the stream on as an error.
     let mut first = messages.message().await?.ok_or_else(|| Status::internal("EOF"))?;
     let site = site(resources, context, first.repository.take()).await?;
-    let deadline = site.context.deadline();
-    let stream = pieces(deadline, |sender| {
+    let lease = site.context.lease();
+    let stream = pieces(lease, |sender| {
         Box::pin(async move { answer(&site, first, messages, &sender).await })
     });
     Ok(Response::new(stream.boxed()))

@@ -59,10 +59,9 @@ pub(in crate::rpc::gitaly) async fn list(
         return Err(Status::invalid_argument("missing revisions"));
     }
     revisions::check_each(&message.revisions, &[Allowed::Pseudo])?;
-    let deadline = site.context.deadline();
-    let stream = pieces(deadline, |sender| {
-        Box::pin(async move { send_list(&site, message, &sender).await })
-    });
+    let lease = site.context.lease();
+    let stream =
+        pieces(lease, |sender| Box::pin(async move { send_list(&site, message, &sender).await }));
     Ok(Response::new(stream.boxed()))
 }
 
@@ -143,9 +142,9 @@ pub(in crate::rpc::gitaly) async fn list_all(
     let message = request.into_inner();
     let site = site(resources, context, message.repository).await?;
     let page = Page::new(message.pagination_params.as_ref());
-    let deadline = site.context.deadline();
+    let lease = site.context.lease();
     let stream =
-        pieces(deadline, |sender| Box::pin(async move { send_all(&site, page, &sender).await }));
+        pieces(lease, |sender| Box::pin(async move { send_all(&site, page, &sender).await }));
     Ok(Response::new(stream.boxed()))
 }
 
@@ -178,8 +177,8 @@ pub(in crate::rpc::gitaly) async fn list_by_oid(
     let ListCommitsByOidRequest { repository, oid } = request.into_inner();
     resources.oids_asked.observe(oid.len() as f64);
     let site = site(resources, context, repository).await?;
-    let deadline = site.context.deadline();
-    let stream = pieces(deadline, |sender| {
+    let lease = site.context.lease();
+    let stream = pieces(lease, |sender| {
         Box::pin(async move {
             let mut reader = CommitReader::new(&site);
             let wrap = |commits| ListCommitsByOidResponse { commits };

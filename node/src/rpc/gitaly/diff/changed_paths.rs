@@ -32,9 +32,9 @@ pub(super) async fn find_changed_paths(
     let mut message = request.into_inner();
     let site = site(resources, context, message.repository.take()).await?;
     let comparison = Comparison::of(message)?;
-    let deadline = site.context.deadline();
+    let lease = site.context.lease();
     let stream =
-        pieces(deadline, |sender| Box::pin(async move { send(&site, comparison, &sender).await }));
+        pieces(lease, |sender| Box::pin(async move { send(&site, comparison, &sender).await }));
     Ok(Response::new(stream.boxed()))
 }
 

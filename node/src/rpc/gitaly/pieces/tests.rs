@@ -18,7 +18,7 @@ async fn gather(mut stream: Pieces<Bytes>) -> (Vec<usize>, Option<String>) {
 }
 
 fn write_and_end(failing: bool) -> Pieces<Bytes> {
-    pieces(None, move |sender| {
+    pieces(Lease::default(), move |sender| {
         Box::pin(async move {
             let mut output = PieceOutput::new(sender, |bytes| bytes, Some(|bytes| bytes));
             let big = Bytes::from(vec![7; 300 * PIECE_BYTES_MAX + 1]);
@@ -58,7 +58,7 @@ async fn work_ends_with_its_deadline_and_with_its_stream() {
         let deadline = limit.map(|limit| tokio::time::Instant::now().into_std() + limit);
         held.set(held.get() + 1);
         let child = Held(Rc::clone(&held));
-        pieces(deadline, move |sender| {
+        pieces(Lease { deadline, ..Lease::default() }, move |sender| {
             Box::pin(async move {
                 let _child = child;
                 while sender.send(Bytes::new()).await.is_ok() {}

@@ -63,7 +63,7 @@ pub(super) async fn find_local_branches(
     let find = look(resources, &target, move |snapshot| found(snapshot, &query));
     let found = match find.await? {
         Seen::Found(found) => found,
-        Seen::Missing => return Ok(Response::new(pieces(None, |_| done()).boxed())),
+        Seen::Missing => return Ok(Response::new(pieces(context.lease(), |_| done()).boxed())),
         Seen::AskGit(git_dir) => Found::by_git(git_dir),
     };
     let listed = match found.listed {
@@ -86,7 +86,7 @@ pub(super) async fn find_local_branches(
         git_dir: found.git_dir,
         snapshot: found.snapshot,
     };
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         Box::pin(send(listed, page, reader, sender, |branches| {
             let branch = |(entry, commit): (Entry, GitCommit)| Branch {
                 name: entry.name,
@@ -113,7 +113,7 @@ pub(super) async fn find_all_branches(
     });
     let found = match find.await? {
         Seen::Found(found) => found,
-        Seen::Missing => return Ok(Response::new(pieces(None, |_| done()).boxed())),
+        Seen::Missing => return Ok(Response::new(pieces(context.lease(), |_| done()).boxed())),
         Seen::AskGit(git_dir) => {
             let mut found = Found::by_git(git_dir);
             if merged_only {
@@ -151,7 +151,7 @@ pub(super) async fn find_all_branches(
         snapshot: found.snapshot,
     };
     let page = 0..listed.len();
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         Box::pin(send(listed, page, reader, sender, |branches| {
             let branch = |(entry, commit): (Entry, GitCommit)| AnyBranch {
                 name: entry.name,

@@ -198,13 +198,14 @@ impl Output for Lines<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::gitaly::call::context::Lease;
     use crate::rpc::gitaly::pieces::pieces;
     use tonic::codegen::tokio_stream::StreamExt;
 
     /// `chunks` of what git prints, of which a page takes `limit` refs: the refs that arrive.
     async fn check(chunks: &[&[u8]], limit: i32, expected: Result<&[&str], Stopped>) {
         let chunks: Vec<_> = chunks.iter().map(|chunk| Bytes::copy_from_slice(chunk)).collect();
-        let mut stream = pieces(None, |sender| {
+        let mut stream = pieces(Lease::default(), |sender| {
             Box::pin(async move {
                 let page = PaginationParameter { page_token: String::new(), limit };
                 let pages = Pages::new(None, Some(page))?;

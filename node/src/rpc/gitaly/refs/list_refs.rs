@@ -63,14 +63,14 @@ pub(in crate::rpc::gitaly) async fn list_refs(
     let asked = wanted.clone();
     let listed = look(resources, &target, move |snapshot| found(snapshot, &asked?)).await?;
     let wanted = wanted?;
-    let (resources, deadline) = (Rc::clone(resources), context.deadline());
+    let (resources, lease) = (Rc::clone(resources), context.lease());
     let stream = match listed {
         Seen::Found(listed) => {
             let pages = Pages::new(listed.head.map(|id| head(&id.to_string())), page)?;
-            pieces(deadline, |sender| Box::pin(send(listed, wanted.peel, pages, sender)))
+            pieces(lease, |sender| Box::pin(send(listed, wanted.peel, pages, sender)))
         }
-        Seen::Missing => pieces(deadline, |_| Box::pin(std::future::ready(Ok(())))),
-        Seen::AskGit(git_dir) => pieces(deadline, |sender| {
+        Seen::Missing => pieces(lease, |_| Box::pin(std::future::ready(Ok(())))),
+        Seen::AskGit(git_dir) => pieces(lease, |sender| {
             Box::pin(async move {
                 let asking = list_by_git::Asking { resources, context, git_dir, wanted, page };
                 asking.run(sender).await

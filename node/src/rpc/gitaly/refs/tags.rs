@@ -181,7 +181,7 @@ pub(super) async fn find_all_tags(
     let page = page.ok_or_else(|| Status::invalid_argument("could not find page token"))?;
     let reader =
         Reader { resources: Rc::clone(resources), context: Rc::clone(&context), git_dir, snapshot };
-    let stream = pieces(context.deadline(), |sender| Box::pin(send(listed, page, reader, sender)));
+    let stream = pieces(context.lease(), |sender| Box::pin(send(listed, page, reader, sender)));
     Ok(Response::new(stream.boxed()))
 }
 

@@ -74,7 +74,7 @@ pub(super) async fn get<M: Send + 'static>(
     let target = target(&context, named)?;
     let place = place(resources, &target).await?;
     let resources = Rc::clone(resources);
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         Box::pin(async move { send(&resources, place, sender, message).await })
     });
     Ok(Response::new(stream.boxed()))

@@ -76,7 +76,7 @@ async fn info_refs(
     let manner = Manner { operation: Operation::AdvertiseRefs, stateless: true, nested: false };
     let call = fetching::prepare(resources, &context, asked, manner).await?;
     let resources = Rc::clone(resources);
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         let output = PieceOutput::new(sender, |data| InfoRefsResponse { data }, None);
         Box::pin(async move { advertise(&resources, call, output).await })
     });
@@ -156,7 +156,7 @@ async fn push_info_refs(
     let operation = push::Operation::AdvertiseRefs;
     let call = pushing::prepare(resources, &context, asked, operation).await?;
     let resources = Rc::clone(resources);
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         let mut output = PieceOutput::new(sender, |data| InfoRefsResponse { data }, None);
         Box::pin(async move {
             let failure = |error| pushing::failure(Code::Internal, &error);
@@ -190,7 +190,7 @@ async fn receive_pack(
     let call = pushing::prepare(resources, &context, asked, operation).await?;
     let mut input = MessageInput::new(messages, |message: PostReceivePackRequest| message.data);
     let resources = Rc::clone(resources);
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         let mut output = PieceOutput::new(sender, |data| PostReceivePackResponse { data }, None);
         Box::pin(async move {
             let ballot = call.ballot.clone();

@@ -128,7 +128,7 @@ async fn upload_pack(
     let input = MessageInput::new(messages, |message: SshUploadPackRequest| message.stdin);
     let input = Heard::new(input, Some(done_in_time(resources)));
     let resources = Rc::clone(resources);
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         let stdout = |stdout| SshUploadPackResponse { stdout, ..Default::default() };
         let stderr = |stderr| SshUploadPackResponse { stderr, ..Default::default() };
         let output = PieceOutput::new(sender, stdout, Some(stderr));
@@ -188,7 +188,7 @@ async fn receive_pack(
     let call = pushing::prepare(resources, &context, asked, operation).await?;
     let input = MessageInput::new(messages, |message: SshReceivePackRequest| message.stdin);
     let resources = Rc::clone(resources);
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         let stdout = |stdout| SshReceivePackResponse { stdout, ..Default::default() };
         let stderr = |stderr| SshReceivePackResponse { stderr, ..Default::default() };
         let output = PieceOutput::new(sender, stdout, Some(stderr));
@@ -252,7 +252,7 @@ async fn upload_archive(
     let until = Instant::now() + resources.timeouts.load().upload_archive_negotiation;
     let input = Heard::new(input, Some(Patience { until, ended: Negotiation::has_flushed }));
     let resources = Rc::clone(resources);
-    let stream = pieces(context.deadline(), |sender| {
+    let stream = pieces(context.lease(), |sender| {
         let stdout = |stdout| SshUploadArchiveResponse { stdout, ..Default::default() };
         let stderr = |stderr| SshUploadArchiveResponse { stderr, ..Default::default() };
         let output = PieceOutput::new(sender, stdout, Some(stderr));

@@ -29,9 +29,9 @@ pub(in crate::rpc::gitaly) async fn get_blobs(
     for RevisionPath { revision, .. } in &message.revision_paths {
         revisions::check(revision.as_bytes(), &[])?;
     }
-    let deadline = site.context.deadline();
+    let lease = site.context.lease();
     let stream =
-        pieces(deadline, |sender| Box::pin(async move { send(&site, message, &sender).await }));
+        pieces(lease, |sender| Box::pin(async move { send(&site, message, &sender).await }));
     Ok(Response::new(stream.boxed()))
 }
 

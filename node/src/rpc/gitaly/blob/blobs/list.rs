@@ -69,8 +69,8 @@ pub(in crate::rpc::gitaly) async fn list_blobs(
         return Err(Status::invalid_argument("missing revisions"));
     }
     revisions::check_each(&message.revisions, &[Allowed::Path, Allowed::Pseudo])?;
-    let deadline = site.context.deadline();
-    let stream = pieces(deadline, |sender| {
+    let lease = site.context.lease();
+    let stream = pieces(lease, |sender| {
         Box::pin(async move {
             let wrap = |blobs| ListBlobsResponse { blobs };
             let with_paths = |Part { id, size, data, path }| list_blobs_response::Blob {
@@ -105,8 +105,8 @@ pub(in crate::rpc::gitaly) async fn list_all_blobs(
     let context = Context::of(request.extensions())?;
     let ListAllBlobsRequest { repository, limit, bytes_limit } = request.into_inner();
     let site = site(resources, context, repository).await?;
-    let deadline = site.context.deadline();
-    let stream = pieces(deadline, |sender| {
+    let lease = site.context.lease();
+    let stream = pieces(lease, |sender| {
         Box::pin(async move {
             let wrap = |blobs| ListAllBlobsResponse { blobs };
             let blobs = Blobs {

@@ -45,8 +45,8 @@ pub(in crate::rpc::gitaly) async fn list_lfs_pointers(
         return Err(Status::invalid_argument("missing revisions"));
     }
     revisions::check_each(&revisions, &[Allowed::Path, Allowed::Pseudo])?;
-    let deadline = site.context.deadline();
-    let stream = pieces(deadline, |sender| {
+    let lease = site.context.lease();
+    let stream = pieces(lease, |sender| {
         Box::pin(async move {
             let wrap = |lfs_pointers| ListLfsPointersResponse { lfs_pointers };
             let mut pointers = Pointers::new(&site, limit, Chunks::new(&sender, wrap));
@@ -73,8 +73,8 @@ pub(in crate::rpc::gitaly) async fn list_all_lfs_pointers(
     let context = Context::of(request.extensions())?;
     let ListAllLfsPointersRequest { repository, limit } = request.into_inner();
     let site = site(resources, context, repository).await?;
-    let deadline = site.context.deadline();
-    let stream = pieces(deadline, |sender| {
+    let lease = site.context.lease();
+    let stream = pieces(lease, |sender| {
         Box::pin(async move {
             let wrap = |lfs_pointers| ListAllLfsPointersResponse { lfs_pointers };
             let mut pointers = Pointers::new(&site, limit, Chunks::new(&sender, wrap));

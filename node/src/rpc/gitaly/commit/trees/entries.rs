@@ -63,8 +63,8 @@ pub(in crate::rpc::gitaly) async fn get_tree_entries(
     if message.path == "." {
         message.path.clear();
     }
-    let deadline = site.context.deadline();
-    let stream = pieces(deadline, |sender| {
+    let lease = site.context.lease();
+    let stream = pieces(lease, |sender| {
         Box::pin(async move {
             let cat_file = CatFile::begin(&site).await?;
             let revision = String::from_utf8_lossy(&message.revision).into_owned();

@@ -34,9 +34,9 @@ pub(in crate::rpc::gitaly) async fn tree_entry(
     if let Some(refused) = refused {
         return Err(Status::invalid_argument(refused));
     }
-    let deadline = site.context.deadline();
+    let lease = site.context.lease();
     let stream =
-        pieces(deadline, |sender| Box::pin(async move { send(&site, message, &sender).await }));
+        pieces(lease, |sender| Box::pin(async move { send(&site, message, &sender).await }));
     Ok(Response::new(stream.boxed()))
 }
 
