@@ -11,7 +11,7 @@
 //! - whoever waits costs nothing but its place;
 //! - all limits can be changed while calls are in and wait.
 //!
-//! Never here: which calls there are, what refusals look like on the wire.
+//! Never here: what refusals look like on the wire; which calls wait for their turn (`rpc`).
 
 mod buckets;
 mod claim;

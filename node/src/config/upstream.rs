@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The upstream, if there is one; the node itself listens at the two others.
+/// The upstream, if there is one; the node itself listens at `listen_addr` and `socket_path`.
 pub(super) fn read(
     root: &Section<'_>,
     listen_addr: Option<SocketAddr>,

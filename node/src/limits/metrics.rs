@@ -1,7 +1,7 @@
 //! Metrics of limits, under Gitaly's names. Answers: who is in, who waits, how long, who was sent
 //! away and why?
 //!
-//! Always true: methods have series once they are limited, not before.
+//! Always true: methods have series once they are limited, and ReplicateRepository always.
 
 use super::claim::Reason;
 use prometheus::core::Collector;

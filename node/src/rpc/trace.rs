@@ -3,7 +3,7 @@
 //!
 //! Always true: a line is appended with one write; one that cannot be written is lost and nothing
 //! else.
-//! Never here: git's other events and targets; the server traces nothing.
+//! Never here: git's other events and targets; spans of a server's calls (`daemon::otlp`).
 
 use gitring_daemon::log::timestamp;
 use gitring_git::pkt_line::{self, Decoded, Packet};
