@@ -140,15 +140,16 @@ impl<D: Copy + Send + 'static> Reactors<D> {
         Ok(Self { inboxes })
     }
 
-    /// Gives a connection to the reactor that carries the fewest; dropped if all inboxes are full.
-    fn hand(&self, door: D, (socket, peer): (Socket, Peer), permit: OwnedSemaphorePermit) {
+    /// Gives a connection to the reactor that carries the fewest. Waits while the reactor has not
+    /// taken those before it; further ones stay in the kernel's backlog.
+    async fn hand(&self, door: D, (socket, peer): (Socket, Peer), permit: OwnedSemaphorePermit) {
         let Some(inbox) = self.inboxes.iter().min_by_key(|inbox| inbox.connections.get()) else {
             return;
         };
         inbox.connections.inc();
         let seat = Seat { connections: inbox.connections.clone(), _permit: permit };
-        if inbox.sender.try_send(Connection { door, socket, peer, seat }).is_err() {
-            tracing::warn!(%peer, "the least loaded reactor takes no connection");
+        if inbox.sender.send(Connection { door, socket, peer, seat }).await.is_err() {
+            tracing::warn!(%peer, "the reactor takes no more connections");
         }
     }
 }

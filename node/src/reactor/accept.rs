@@ -98,7 +98,7 @@ async fn accept<D: Copy + Send + Sync + 'static>(
                 let permit = Arc::clone(&entrance.permits).acquire_owned().await;
                 let Ok(permit) = permit else { return };
                 match acceptor.tls() {
-                    None => entrance.reactors.hand(door, (socket, peer), permit),
+                    None => entrance.reactors.hand(door, (socket, peer), permit).await,
                     Some(tls) => {
                         let (entrance, tls) = (Arc::clone(&entrance), Arc::clone(tls));
                         handshakes.spawn(async move {
@@ -130,7 +130,9 @@ impl<D: Copy + Send + 'static> Entrance<D> {
     ) {
         let Socket::Tcp(socket) = socket else { return };
         match tls.handshake(socket).await {
-            Ok(socket) => self.reactors.hand(door, (Socket::Tls(socket), peer), permit),
+            Ok(socket) => {
+                self.reactors.hand(door, (Socket::Tls(socket), peer), permit).await;
+            }
             Err(error) => {
                 self.failures.with_label_values(&[error.reason()]).inc();
                 let error = gitring_daemon::log::chain(&error);
