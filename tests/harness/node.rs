@@ -288,7 +288,7 @@ impl Plan {
             let line = format!("[runtime]\nio_uring = \"{io_uring}\"\n");
             more = match more.contains("[runtime]\n") {
                 true => more.replacen("[runtime]\n", &line, 1),
-                false => line + &more,
+                false => more + "\n" + &line,
             };
         }
         format!(

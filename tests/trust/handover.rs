@@ -85,7 +85,7 @@ fn upgrades_under_load() {
 /// Goal: a clone that the old process serves goes on to its end, while new ones and pushes are the
 /// new one's; both have a pack cache, and reference transactions, of the same repositories.
 #[test]
-fn pushes_and_clones_across_two_processes() {
+fn two_processes_at_once() {
     let mut node = Node::start_with(PUSHES);
     let (_heavy, body) = heavy(&node);
     let target = Repository::create(&node.storage(), "target", Kind::Empty);
